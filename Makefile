@@ -1,0 +1,34 @@
+# Each target makes .venv and installs what is missing: Python >= 3.11 and make are all a user needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo emodb test unit check bench clean
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "mer_ray needs Python >= 3.11; set PYTHON=/path/to/python3.11"; exit 1)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+setup: .venv/.ready  ## make .venv and install everything
+
+demo: setup  ## synthetic clips -> features -> four trainings -> report, no GPU, about 3 minutes on 2 cores
+	$(BIN)/mer-ray run jobs/demo.yaml
+
+test: setup check  ## checks and all tests
+	$(BIN)/pytest
+
+unit: setup  ## the fast tests
+	$(BIN)/pytest -m "not slow and not ray and not browser"
+
+check: setup  ## style, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## measure the figures, print a table, write bench.json
+	$(BIN)/mer-ray bench
+
+clean:
+	rm -rf out build .venv

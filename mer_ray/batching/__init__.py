@@ -1,0 +1,1 @@
+"""Stored rows become a Batch: align modalities, normalise, collate."""

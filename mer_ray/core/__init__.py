@@ -1,0 +1,1 @@
+"""Words that all packages share; imports nothing else of mer_ray."""

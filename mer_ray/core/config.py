@@ -1,0 +1,228 @@
+"""Typed configs: YAML with dotted overrides in, frozen pydantic models out, and the identity of what they describe."""
+
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mer_ray.core.errors import ConfigError
+
+NOT_IDENTITY = {"identity": False}
+
+ConfigType = TypeVar("ConfigType", bound="Config")
+
+
+class Config(BaseModel):
+    """Base of all configs: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def where_or_how_fast(default: Any = ..., **field_options: Any) -> Any:
+    """A field that says only where or how fast (paths, devices, budgets): it is no part of the identity."""
+    return Field(default, json_schema_extra=dict(NOT_IDENTITY), **field_options)
+
+
+def identity_fields(config: BaseModel) -> dict[str, Any]:
+    """The fields of a config that decide what its artefact contains, nested configs included."""
+    kept: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("identity") is False:
+            continue
+        kept[name] = _identity_value(getattr(config, name))
+    return kept
+
+
+def _identity_value(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return identity_fields(value)
+    if isinstance(value, Mapping):
+        return {str(key): _identity_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_identity_value(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def identity_of(config: BaseModel, **more: Any) -> str:
+    """The sha256 (hex) of a config's identity fields and of `more`, e.g. a weights digest."""
+    return digest_of({**identity_fields(config), **more})
+
+
+def digest_of(value: Any) -> str:
+    """The sha256 (hex) of a JSON-able value in canonical form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        ConfigError: no such file, not YAML, or not a mapping.
+
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config file")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a config is a mapping of keys to values, this file holds {type(data).__name__}")
+    return data
+
+
+def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Set `key.sub=value` entries; values are read as YAML, list items are addressed by number (`encoders.0.name=hubert`).
+
+    Raises:
+        ConfigError: no `=`, or the path runs through something that is not a mapping or list.
+
+    """
+    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(data)))
+    for override in overrides:
+        dotted, equals, text = override.partition("=")
+        if not equals or not dotted:
+            raise ConfigError(f"override {override!r}: write key.sub=value")
+        try:
+            value = yaml.safe_load(text) if text else None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override {override!r}: the value is not valid YAML: {' '.join(str(error).split())}") from error
+        _set_path(result, dotted, value)
+    return result
+
+
+def _set_path(data: dict[str, Any], dotted: str, value: Any) -> None:
+    target: Any = data
+    *parents, last = dotted.split(".")
+    for depth, key in enumerate(parents):
+        if isinstance(target, dict):
+            target = target.setdefault(key, {})
+        else:
+            target = _list_item(target, key, ".".join(parents[:depth]))
+    if isinstance(target, dict):
+        target[last] = value
+    else:
+        _list_item(target, last, ".".join(parents))
+        target[int(last)] = value
+
+
+def _list_item(target: Any, key: str, parent: str) -> Any:
+    if not isinstance(target, list):
+        raise ConfigError(f"override {parent}.{key}: {parent} is {target!r}, which has no parts")
+    if not key.isdigit() or int(key) >= len(target):
+        raise ConfigError(f"override {parent}.{key}: {parent} is a list of {len(target)}: write {parent}.0 to {parent}.{len(target) - 1}")
+    return target[int(key)]
+
+
+def parse_config(config_class: type[ConfigType], data: Mapping[str, Any], where: str) -> ConfigType:
+    """Build a config; every fault of the data is named with its dotted path, what is allowed and the nearest name.
+
+    Raises:
+        ConfigError: any fault; all of them in one message, a line each.
+
+    """
+    try:
+        return config_class.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(config_class, dict(item)) for item in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
+
+
+def _explain(config_class: type[BaseModel], item: dict[str, Any]) -> str:
+    location = tuple(item["loc"])
+    kind, context = item["type"], item.get("ctx", {})
+    dotted = _dotted(config_class, location)
+    if kind == "extra_forbidden":
+        parent = _model_at(config_class, location[:-1])
+        return f"{dotted}: unknown key{_nearest(str(location[-1]), list(parent.model_fields) if parent else [])}"
+    if kind == "missing":
+        return f"{dotted}: required, but missing"
+    if kind == "union_tag_invalid":
+        allowed = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
+        key = context["discriminator"].strip("'")
+        return f"{f'{dotted}.{key}' if dotted else key}: unknown choice {context['tag']!r}{_nearest(context['tag'], allowed)}"
+    if kind == "union_tag_not_found":
+        return f"{dotted}: needs the key {context['discriminator']}"
+    if kind == "literal_error":
+        allowed = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
+        return f"{dotted}: {item['input']!r} is not allowed{_nearest(str(item['input']), allowed)}"
+    message = item["msg"].removeprefix("Value error, ")
+    shown = "" if kind == "value_error" or isinstance(item["input"], (dict, list)) else f", not {item['input']!r}"
+    return f"{dotted}: {message[0].lower() + message[1:]}{shown}" if dotted else message
+
+
+def _nearest(word: str, allowed: list[str]) -> str:
+    close = difflib.get_close_matches(word, allowed, n=1)
+    return (f"; did you mean {close[0]!r}?" if close else "") + (f" Allowed: {', '.join(allowed)}" if allowed else "")
+
+
+def _dotted(config_class: type[BaseModel], location: tuple[str | int, ...]) -> str:
+    """The path as the user wrote it: pydantic adds the tag of a union as a step of its own."""
+    steps, annotation = [], typing.cast(Any, config_class)
+    for step in location:
+        if isinstance(step, str) and step in _union_tags(annotation):
+            annotation = _union_tags(annotation)[step]
+            continue
+        steps.append(str(step))
+        annotation = _step_into(annotation, step)
+    return ".".join(steps)
+
+
+def _model_at(config_class: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel] | None:
+    annotation: Any = config_class
+    for step in location:
+        tags = _union_tags(annotation)
+        annotation = tags[step] if isinstance(step, str) and step in tags else _step_into(annotation, step)
+    models = _models_in(annotation)
+    return models[0] if models else None
+
+
+def _step_into(annotation: Any, step: str | int) -> Any:
+    for model in _models_in(annotation):
+        if isinstance(step, str) and step in model.model_fields:
+            field = model.model_fields[step]
+            return typing.Annotated[field.annotation, field] if field.discriminator else field.annotation
+    for part in (annotation, *_members(annotation)):
+        arguments = typing.get_args(part)
+        origin = typing.get_origin(part)
+        if origin in (list, tuple, Sequence) and arguments:
+            return arguments[0]
+        if origin in (dict, Mapping) and len(arguments) == 2:
+            return arguments[1]
+    return None
+
+
+def _members(annotation: Any) -> list[Any]:
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _members(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [inner for member in typing.get_args(annotation) for inner in _members(member)]
+    return [annotation]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    return [member for member in _members(annotation) if isinstance(member, type) and issubclass(member, BaseModel)]
+
+
+def _union_tags(annotation: Any) -> dict[str, type[BaseModel]]:
+    models = _models_in(annotation)
+    tags: dict[str, type[BaseModel]] = {}
+    for model in models if len(models) > 1 else []:
+        name = model.model_fields.get("name")
+        for tag in typing.get_args(name.annotation) if name else ():
+            tags[str(tag)] = model
+    return tags
+
+
+def dump_yaml(config: BaseModel) -> str:
+    """The resolved config as YAML, as `--print-config` shows it and as it lies beside every artefact."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,122 @@
+"""The manifest: one Parquet table, a row per clip, with the corpus's facts in the schema metadata."""
+
+import json
+import os
+import posixpath
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mer_ray.core.errors import ManifestError
+from mer_ray.core.media_types import Clip
+
+METADATA_KEY = b"mer_ray"
+VALUE_COLUMNS = ("valence", "arousal", "dominance")
+PATH_COLUMNS = ("path", "audio_path", "video_path", "faces_path")
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        ("path", pa.string()),
+        ("audio_path", pa.string()),
+        ("video_path", pa.string()),
+        ("faces_path", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("duration_s", pa.float64()),
+        ("num_bytes", pa.int64()),
+        ("speaker_id", pa.string()),
+        ("split", pa.string()),
+        ("fold", pa.int32()),
+        ("text", pa.string()),
+        ("language", pa.string()),
+        ("emotion", pa.string()),
+        ("emotion_probs", pa.list_(pa.float32())),
+        ("valence", pa.float32()),
+        ("arousal", pa.float32()),
+        ("dominance", pa.float32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ManifestFacts:
+    """What holds for the whole corpus: name, classes in order, value ranges, the root of relative paths, version."""
+
+    corpus: str
+    classes: tuple[str, ...]
+    root: str
+    value_ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    version: str = "1"
+    folds: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A validated table of clips (columns of `MANIFEST_SCHEMA`) and the facts of its corpus."""
+
+    table: pa.Table
+    facts: ManifestFacts
+
+    def clips(self) -> list[Clip]:
+        """All rows as clips, with paths resolved against the root."""
+        columns = ["clip_id", *PATH_COLUMNS, "start_s", "end_s", "duration_s", "num_bytes", "text", "language"]
+        rows = self.table.select(columns).to_pylist()
+        for row in rows:
+            for column in PATH_COLUMNS:
+                if row[column] is not None:
+                    row[column] = resolve_path(self.facts.root, row[column])
+        return [Clip(**row) for row in rows]
+
+
+def resolve_path(root: str, path: str) -> str:
+    """Join a manifest path to its root, which is a folder or an `s3://` prefix; absolute paths stay."""
+    if "://" in path or os.path.isabs(path):
+        return path
+    return posixpath.join(root, path) if "://" in root else os.path.join(root, path)
+
+
+def write_manifest(manifest: Manifest, out: Path) -> None:
+    """Write atomically: a reader sees the old file or the whole new one.
+
+    Raises:
+        ManifestError: the table lacks columns of the schema.
+
+    """
+    missing = [name for name in MANIFEST_SCHEMA.names if name not in manifest.table.column_names]
+    if missing:
+        raise ManifestError(f"{out}: the manifest lacks columns {', '.join(missing)}; build it with `mer-ray manifest`")
+    schema = MANIFEST_SCHEMA.with_metadata({METADATA_KEY: json.dumps(asdict(manifest.facts)).encode()})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    pq.write_table(manifest.table.select(MANIFEST_SCHEMA.names).cast(schema), temporary)
+    os.replace(temporary, out)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest written by `write_manifest`.
+
+    Raises:
+        ManifestError: no such file, not Parquet, or not a manifest of mer_ray.
+
+    """
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such manifest; make it with `mer-ray manifest CONFIG.yaml`")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ManifestError(f"{path}: not a Parquet file that can be read ({error}); make it with `mer-ray manifest`") from error
+    metadata = table.schema.metadata or {}
+    missing = [name for name in MANIFEST_SCHEMA.names if name not in table.column_names]
+    if METADATA_KEY not in metadata or missing:
+        lacks = f"lacks columns {', '.join(missing)}" if missing else "has no mer_ray metadata"
+        raise ManifestError(
+            f"{path}: not a manifest of mer_ray: it {lacks}; "
+            f"read your table with `manifest: {{corpus: {{name: table, path: {path.name}}}}}`"
+        )
+    facts = json.loads(metadata[METADATA_KEY])
+    facts["classes"] = tuple(facts["classes"])
+    facts["value_ranges"] = {name: (low, high) for name, (low, high) in facts["value_ranges"].items()}
+    return Manifest(table.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA), ManifestFacts(**facts))

@@ -1,0 +1,118 @@
+"""What travels between decoders, encoders and the store: clips, decoded arrays, features.
+
+Shapes: T samples or frames, N images, H height, W width, D feature dimension.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Modality = Literal["audio", "vision", "text"]
+MODALITIES: tuple[Modality, ...] = ("audio", "vision", "text")
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One manifest row as decoding and encoding see it: paths are absolute or `s3://` URLs.
+
+    `path` may hold sound, pictures or both; `audio_path` and `video_path` are set where a corpus keeps
+    them apart and then must hold that stream. `start_s`/`end_s` bound a segment of the file in seconds.
+    """
+
+    clip_id: str
+    path: str | None = None
+    audio_path: str | None = None
+    video_path: str | None = None
+    faces_path: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    duration_s: float | None = None
+    num_bytes: int | None = None
+    text: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """Mono float32 sound at `sample_rate_hz`."""
+
+    sample_rate_hz: int
+
+    @property
+    def modality(self) -> Modality:
+        """`audio`."""
+        return "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFormat:
+    """RGB frames of `size` x `size` pixels: `num_frames` evenly spaced ones, or `rate_hz` frames a second.
+
+    `crop`: `centre` scales the largest centred square, `whole` letterboxes the whole frame.
+    """
+
+    size: int
+    num_frames: int | None = None
+    rate_hz: float | None = None
+    crop: Literal["centre", "whole"] = "centre"
+
+    def __post_init__(self) -> None:
+        if (self.num_frames is None) == (self.rate_hz is None):
+            raise ValueError("a FrameFormat has either num_frames or rate_hz")
+
+    @property
+    def modality(self) -> Modality:
+        """`vision`."""
+        return "vision"
+
+
+@dataclass(frozen=True, slots=True)
+class TextFormat:
+    """The clip's sentence as it stands in the manifest."""
+
+    @property
+    def modality(self) -> Modality:
+        """`text`."""
+        return "text"
+
+
+InputFormat = AudioFormat | FrameFormat | TextFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Mono sound: `samples` float32 (T,) in [-1, 1]."""
+
+    samples: FloatArray
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """RGB pictures: `images` uint8 (N, H, W, 3) and their `times_s` (N,) from the segment's start."""
+
+    images: ByteArray
+    times_s: npt.NDArray[np.float64]
+
+
+EncoderInput = Audio | Frames | str
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One encoder's output for one clip: per layer the mean and deviation over real frames, each float32 (D,).
+
+    `sequences` holds (T, D) only for layers that the config keeps. `num_frames` 0 and empty dicts: the clip
+    lacks this modality.
+    """
+
+    num_frames: int
+    frame_s: float
+    mean: dict[str, FloatArray] = field(default_factory=dict)
+    std: dict[str, FloatArray] = field(default_factory=dict)
+    sequences: dict[str, FloatArray] = field(default_factory=dict)

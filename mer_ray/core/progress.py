@@ -1,0 +1,60 @@
+"""Progress for people who wait: a live bar on terminals, a line every few seconds in logs."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LOG_INTERVAL_S = 10.0
+
+
+class Bar:
+    """Counts work done; `advance(n, note)` moves it, `note` is shown behind the count."""
+
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+        self.note = ""
+        self._start_s = self._logged_s = time.monotonic()
+        self._console = Console(stderr=True)
+        self._live: Progress | None = None
+        if self._console.is_terminal:
+            self._live = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=self._console,
+            )
+            self._task = self._live.add_task(label, total=total, note="")
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count `count` more units as done."""
+        self.done += count
+        self.note = note or self.note
+        if self._live is not None:
+            self._live.update(self._task, advance=count, note=self.note)
+        elif time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
+            self._logged_s = time.monotonic()
+            elapsed_s = self._logged_s - self._start_s
+            left_s = elapsed_s / self.done * (self.total - self.done) if self.done else float("nan")
+            print(
+                f"{self.label}: {self.done}/{self.total} {self.unit}, {left_s:.0f} s left {self.note}".rstrip(), file=sys.stderr, flush=True
+            )  # noqa: T201 - progress is output
+
+
+@contextmanager
+def track(label: str, total: int, unit: str = "clips") -> Iterator[Bar]:
+    """Show progress of `total` units of work while the block runs."""
+    bar = Bar(label, total, unit)
+    if bar._live is None:
+        yield bar
+    else:
+        with bar._live:
+            yield bar

@@ -1,0 +1,1 @@
+"""A corpus on disk or S3 becomes manifest rows; folds; validation; the synthetic corpus."""

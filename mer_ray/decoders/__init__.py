@@ -1,0 +1,1 @@
+"""One media file becomes arrays: sound, frames, text. CPU only."""

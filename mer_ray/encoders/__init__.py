@@ -1,0 +1,1 @@
+"""Arrays become features, one family per file."""

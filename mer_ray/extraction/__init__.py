@@ -1,0 +1,1 @@
+"""Shell over corpora, decoders, encoders and store: manifest, synth and extract."""

@@ -1,0 +1,1 @@
+"""Predictions and a Batch become losses and metrics."""

@@ -1,0 +1,1 @@
+"""Runs become tables and one HTML page."""

@@ -1,0 +1,1 @@
+"""The Parquet feature store: layout, writer, reader, catalog."""

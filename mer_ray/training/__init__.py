@@ -1,0 +1,1 @@
+"""Shell over store, batching, models and objectives: trained runs."""

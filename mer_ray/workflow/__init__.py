@@ -1,0 +1,1 @@
+"""Job files: schema and the runner of their steps."""
