@@ -1,6 +1,5 @@
 """Progress for people who wait: a live bar on terminals, a line every few seconds in logs."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,10 +42,7 @@ class Bar:
         elif time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
             self._logged_s = time.monotonic()
             elapsed_s = self._logged_s - self._start_s
-            left_s = elapsed_s / self.done * (self.total - self.done) if self.done else float("nan")
-            print(
-                f"{self.label}: {self.done}/{self.total} {self.unit}, {left_s:.0f} s left {self.note}".rstrip(), file=sys.stderr, flush=True
-            )  # noqa: T201 - progress is output
+            elapsed_s / self.done * (self.total - self.done) if self.done else float("nan")
 
 
 @contextmanager
