@@ -1,0 +1,57 @@
+"""One way into Ray: the cluster that RAY_ADDRESS names, or a local one that ends with the block."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.exceptions import AuthenticationError, RaySystemError
+
+from mer_ray.core.errors import ClusterError
+
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Connect for the block; a session that the caller opened before is used and left open.
+
+    Raises:
+        ClusterError: the cluster that RAY_ADDRESS names does not answer, or refuses the token.
+
+    """
+    if ray.is_initialized():
+        yield
+        return
+    connect()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def connect() -> None:
+    """Start a local Ray, or connect to the one that RAY_ADDRESS names.
+
+    Raises:
+        ClusterError: as `ray_session`.
+
+    """
+    address = os.environ.get(ADDRESS_VARIABLE)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        if address:
+            ray.init(address=address, logging_level="WARNING")
+        else:
+            # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
+            ray.init(include_dashboard=False, logging_level="WARNING", log_to_driver=False)
+    except AuthenticationError as error:
+        raise ClusterError(f"{address}: the Ray cluster refuses this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's") from error
+    except (ConnectionError, TimeoutError, RaySystemError, ValueError, RuntimeError) as error:
+        if not address:
+            raise
+        raise ClusterError(f"{address}: no Ray cluster answers there ({_first_line(error)}); mend {ADDRESS_VARIABLE}, or unset it for a local run") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,83 @@
+"""What every corpus is: a config that builds it, facts that hold for all its clips, and a scan into manifest rows."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from mer_ray.core.config import Config
+from mer_ray.core.errors import ConfigError
+from mer_ray.core.manifest import MANIFEST_SCHEMA, ManifestFacts
+from mer_ray.corpora.faults import Fault
+
+# A corpus's name is a folder of the store: no separators, no hive partition sign, no hidden folder.
+_CORPUS_NAME = re.compile(r"\w[\w .,()-]*")
+_NULLABLE_SCHEMA = pa.schema([field.with_nullable(True) for field in MANIFEST_SCHEMA])
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a corpus holds, before any file is opened.
+
+    `table` has the columns of `MANIFEST_SCHEMA` (`clip_id` null where it has none yet known); `row_numbers[i]` is where
+    the user finds row i: the line of a CSV, the place from 1 in a Parquet file or a sorted folder listing. A row
+    named by a fault may be in the table (with nulls for what could not be read) or not.
+    """
+
+    table: pa.Table
+    row_numbers: Sequence[int]
+    faults: Sequence[Fault] = ()
+
+
+class Corpus(ABC):
+    """A dataset as released, on disk or S3."""
+
+    @abstractmethod
+    def facts(self) -> ManifestFacts:
+        """What holds for the whole corpus.
+
+        Raises:
+            ManifestError: the corpus cannot be read at all.
+
+        """
+
+    @abstractmethod
+    def scan(self) -> Scan:
+        """List the clips without opening media; what cannot be read becomes faults.
+
+        Raises:
+            ManifestError: the corpus cannot be read at all.
+
+        """
+
+
+class CorpusConfig(Config, ABC):
+    """Base of the configs of corpora; each adds `name`, the tag of its family."""
+
+    @abstractmethod
+    def build(self) -> Corpus:
+        """The corpus that this config describes."""
+
+
+def manifest_table(columns: Mapping[str, Sequence[Any]], num_rows: int) -> pa.Table:
+    """A table with all columns of the manifest; those not given are null. `clip_id` may be null until validated."""
+    arrays = [
+        pa.array(columns[field.name], type=field.type) if field.name in columns else pa.nulls(num_rows, field.type)
+        for field in _NULLABLE_SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=_NULLABLE_SCHEMA)
+
+
+def check_corpus_name(name: str) -> str:
+    """Return a name that can be a folder of the store.
+
+    Raises:
+        ConfigError: it cannot.
+
+    """
+    if _CORPUS_NAME.fullmatch(name) is None:
+        raise ConfigError(f"corpus_name: {name!r} cannot name a folder of the store; allowed: letters, digits, spaces and _ - . , ( )")
+    return name

@@ -1,0 +1,52 @@
+"""What is wrong with a corpus: faults as data, all of them at once, and their table."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from mer_ray.core.artefacts import write_text
+from mer_ray.core.errors import ManifestError
+
+MAX_PRINTED_FAULTS = 50
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong: where (`row` as the source counts, None = the whole table), what it is and what is allowed."""
+
+    row: int | None
+    clip_id: str | None
+    column: str | None
+    what: str
+    allowed: str
+
+    def __str__(self) -> str:
+        place = [f"row {self.row}"] if self.row is not None else []
+        place += [f"clip {self.clip_id!r}"] if self.clip_id is not None else []
+        place += [self.column] if self.column is not None else []
+        return f"{', '.join(place) or 'corpus'}: {self.what}; allowed: {self.allowed}"
+
+
+def in_source_order(faults: Iterable[Fault]) -> list[Fault]:
+    """Faults of the whole table first, then by row."""
+    return sorted(faults, key=lambda fault: -1 if fault.row is None else fault.row)
+
+
+def faults_error(where: str, faults: Sequence[Fault], advice: str) -> ManifestError:
+    """One error that lists the faults, a line each, at most `MAX_PRINTED_FAULTS` of them."""
+    lines = [f"{where}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}; {advice}"]
+    lines += [f"  {fault}" for fault in faults[:MAX_PRINTED_FAULTS]]
+    if len(faults) > MAX_PRINTED_FAULTS:
+        lines.append(f"  ... and {len(faults) - MAX_PRINTED_FAULTS} more")
+    return ManifestError("\n".join(lines))
+
+
+def write_faults(faults: Sequence[Fault], path: Path) -> None:
+    """Write the faults as CSV (`row, clip_id, column, what, allowed`), whole or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([item.name for item in fields(Fault)])
+    writer.writerows(astuple(fault) for fault in faults)
+    write_text(path, text.getvalue())

@@ -1,0 +1,173 @@
+"""What every encoder is: a config with an identity, and an object that turns decoded clips into features.
+
+Shapes: T frames, D feature dimension of a layer.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mer_ray.core.config import Config, identity_of
+from mer_ray.core.errors import ConfigError, EncoderError
+from mer_ray.core.media_types import Audio, AudioFormat, EncoderInput, Features, FrameFormat, Frames, InputFormat, Modality
+
+
+class EncoderConfig(Config):
+    """What all encoders are asked: the layers whose frames are kept, their rate, and the type of stored values."""
+
+    # Raised when the same config gives other features, so that a store never mixes the two.
+    algorithm_version: ClassVar[int] = 1
+
+    name: str
+    sequences: tuple[str, ...] = ()
+    rate_hz: float | None = Field(default=None, gt=0)
+    dtype: Literal["float16", "float32"] = "float16"
+
+    @property
+    def modality(self) -> Modality:
+        """What the encoder reads: `audio`, `vision` or `text`."""
+        return self.input_format.modality
+
+    @property
+    def input_format(self) -> InputFormat:
+        """What a decoder must give."""
+        raise NotImplementedError
+
+    @property
+    def frame_s(self) -> float | None:
+        """Seconds from one frame to the next; None where each clip has its own (`Features.frame_s`)."""
+        raise NotImplementedError
+
+    @property
+    def licence(self) -> str:
+        """The licence of the weights, or of this code where there are none."""
+        return "Apache-2.0"
+
+    def layers(self) -> dict[str, int]:
+        """All layers in order with their dimension D, read without loading weights."""
+        raise NotImplementedError
+
+    def sequence_layers(self) -> tuple[str, ...]:
+        """The layers whose frames can be kept; all, unless an encoder has layers that describe a clip as a whole."""
+        return tuple(self.layers())
+
+    def weights_digest(self) -> str | None:
+        """The sha256 of the files that decide the features; None for encoders without weights."""
+        return None
+
+    def build(self, device: str) -> "Encoder":
+        """The encoder, ready to encode on `device` (`cpu`, `cuda`, `cuda:1`).
+
+        Raises:
+            ConfigError: `sequences` or `rate_hz` ask for what the encoder does not have.
+            EncoderError: weights are missing or do not fit.
+
+        """
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Find what a type cannot: layers that do not exist, a rate above the encoder's own.
+
+        Raises:
+            ConfigError: with the allowed layers or rates.
+
+        """
+        allowed = self.sequence_layers()
+        unknown = [layer for layer in self.sequences if layer not in allowed]
+        if unknown:
+            raise ConfigError(f"encoder {self.name}: sequences: no layer {', '.join(map(repr, unknown))}. Allowed: {', '.join(allowed)}")
+        if self.rate_hz is None:
+            return
+        if not self.sequences:
+            raise ConfigError(f"encoder {self.name}: rate_hz averages the frames of `sequences`, but no sequences are asked for")
+        if self.frame_s is None:
+            raise ConfigError(f"encoder {self.name}: rate_hz needs frames at a fixed rate: set frame_rate_hz instead of num_frames")
+        if self.rate_hz * self.frame_s > 1:
+            raise ConfigError(f"encoder {self.name}: rate_hz {self.rate_hz:g} is above the encoder's own {1 / self.frame_s:g} frames a second")
+
+
+class Encoder(ABC):
+    """Turns decoded clips into features; a clip's features depend on nothing but the clip."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        config.check()
+        self.name = config.name
+        self.sequences = config.sequences
+        self.rate_hz = config.rate_hz
+        self.layers: dict[str, int] = config.layers()
+        self.input_format: InputFormat = config.input_format
+        self.modality: Modality = config.modality
+        self.frame_s: float | None = config.frame_s
+        self.licence: str = config.licence
+
+    def encode(self, inputs: Sequence[EncoderInput]) -> list[Features]:
+        """Features of each clip, in order: per layer the mean and deviation over its real frames, float32 (D,).
+
+        Raises:
+            EncoderError: an input that `check` refuses, or features that break the encoder's own contract.
+
+        """
+        for clip_input in inputs:
+            self.check(clip_input)
+        results = self._encode(inputs)
+        for features in results:
+            self._check_features(features)
+        return results
+
+    def check(self, clip_input: EncoderInput) -> None:
+        """Refuse an input of the wrong kind, of another format, with no content or not finite.
+
+        Raises:
+            EncoderError: what is wrong and what is needed.
+
+        """
+        wanted = self.input_format
+        if isinstance(wanted, AudioFormat):
+            if not isinstance(clip_input, Audio) or clip_input.sample_rate_hz != wanted.sample_rate_hz:
+                raise EncoderError(f"{self.name} reads mono sound at {wanted.sample_rate_hz} Hz, not {_describe(clip_input)}")
+            if not np.isfinite(clip_input.samples).all():
+                raise EncoderError(f"{self.name}: the sound holds samples that are not finite; decode the file again")
+        elif isinstance(wanted, FrameFormat):
+            if not isinstance(clip_input, Frames) or clip_input.images.shape[1:] != (wanted.size, wanted.size, 3):
+                raise EncoderError(f"{self.name} reads RGB frames of {wanted.size} x {wanted.size}, not {_describe(clip_input)}")
+            if len(clip_input.images) == 0:
+                raise EncoderError(f"{self.name}: the clip has no frames; at least 1 is needed")
+        elif not isinstance(clip_input, str):
+            raise EncoderError(f"{self.name} reads a sentence, not {_describe(clip_input)}")
+
+    @abstractmethod
+    def _encode(self, inputs: Sequence[EncoderInput]) -> list[Features]:
+        """Features of checked inputs, in order."""
+
+    def _check_features(self, features: Features) -> None:
+        for statistic, values in (("mean", features.mean), ("std", features.std)):
+            dims = {layer: len(vector_D) for layer, vector_D in values.items()}
+            if dims != self.layers:
+                raise EncoderError(f"{self.name}: {statistic} has layers {dims}, but {self.layers} are declared")
+            broken = [layer for layer, vector_D in values.items() if not np.isfinite(vector_D).all()]
+            if broken:
+                raise EncoderError(f"{self.name}: {statistic} of {', '.join(broken)} is not finite; the clip cannot be encoded")
+        broken = [layer for layer, frames_TD in features.sequences.items() if not np.isfinite(frames_TD).all()]
+        if broken:
+            raise EncoderError(f"{self.name}: frames of {', '.join(broken)} are not finite; the clip cannot be encoded")
+
+
+def _describe(clip_input: EncoderInput) -> str:
+    if isinstance(clip_input, Audio):
+        return f"sound at {clip_input.sample_rate_hz} Hz"
+    if isinstance(clip_input, Frames):
+        return f"frames of shape {' x '.join(map(str, clip_input.images.shape))}"
+    return f"{type(clip_input).__name__}"
+
+
+def encoder_identity(config: EncoderConfig) -> str:
+    """The sha256 (hex) of what decides the features: identity fields, algorithm version, weights; never a path or device."""
+    return identity_of(config, algorithm_version=config.algorithm_version, weights_digest=config.weights_digest())
+
+
+def encoder_key(config: EncoderConfig) -> str:
+    """The folder of an encoder in a store: `<name>@<first 8 hex digits of its identity>`."""
+    return f"{config.name}@{encoder_identity(config)[:8]}"

@@ -1,0 +1,24 @@
+"""The record of an encoder that lies beside its features."""
+
+from mer_ray.core.artefacts import versions
+from mer_ray.encoders import Encoder, EncoderConfig, encoder_identity, encoder_key
+from mer_ray.store.record import EncoderRecord
+
+
+def describe_encoder(config: EncoderConfig, encoder: Encoder) -> EncoderRecord:
+    """Config, layers, versions, weights digest and licence of a built encoder."""
+    return EncoderRecord(
+        name=config.name,
+        key=encoder_key(config),
+        identity=encoder_identity(config),
+        config=config.model_dump(mode="json"),
+        modality=config.modality,
+        layers=dict(encoder.layers),
+        sequences=config.sequences,
+        rate_hz=config.rate_hz,
+        frame_s=encoder.frame_s,
+        dtype=config.dtype,
+        versions=versions(),
+        weights_digest=config.weights_digest(),
+        licence=encoder.licence,
+    )

@@ -1,0 +1,116 @@
+"""The verb `extract`: plan what is left, run it on Ray, say what became of it."""
+
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+from mer_ray.core.artefacts import hardware, versions, write_json
+from mer_ray.core.errors import RunError
+from mer_ray.core.progress import Bar, track
+from mer_ray.core.ray_session import ray_session
+from mer_ray.core.table import Table
+from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.plan import ExtractionPlan, cut_shards, plan_extraction
+from mer_ray.extraction.ray_pipeline import choose_layout, run_shards
+from mer_ray.extraction.shard_encoder import ShardReport
+
+
+@dataclass
+class ExtractSummary:
+    """Counts of clips per encoder key, and where the time went.
+
+    `work_s` runs from the first shard's start to the last shard's end; the stage times are summed over all workers.
+    """
+
+    done: dict[str, int]
+    failed: dict[str, int]
+    skipped: dict[str, int]
+    num_clips: int = 0
+    media_s: float = 0.0
+    num_shards: int = 0
+    num_actors: int = 0
+    wall_s: float = 0.0
+    work_s: float = 0.0
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+    write_s: float = 0.0
+
+    @property
+    def failure_rate(self) -> float:
+        """Failed (clip, encoder) pairs over those tried in this run."""
+        tried = sum(self.done.values()) + sum(self.failed.values())
+        return sum(self.failed.values()) / tried if tried else 0.0
+
+    def add(self, report: ShardReport) -> None:
+        """Count one shard."""
+        self.num_clips += report.num_clips
+        self.media_s += report.media_s
+        for key in report.done:
+            self.done[key] += report.done[key]
+            self.failed[key] += report.failed[key]
+        self.decode_s += report.decode_s
+        self.encode_s += report.encode_s
+        self.write_s += report.write_s
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields with versions and hardware."""
+        return {**asdict(self), "failure_rate": self.failure_rate, "versions": versions(), "hardware": hardware()}
+
+    def table(self) -> Table:
+        """The summary as the command line shows it."""
+        rows = tuple((key, self.done[key], self.failed[key], self.skipped[key]) for key in self.done)
+        if not self.num_clips:
+            return Table("Extraction", ("encoder", "done", "failed", "skipped"), rows, ("Nothing was left to do.",))
+        rate = self.media_s / self.wall_s
+        notes = (
+            f"{self.num_clips} clips, {self.media_s / 60:.1f} min of media in {self.wall_s:.1f} s: {self.num_clips / self.wall_s:.1f} clips/s, {rate:.0f} h of media per hour",
+            f"seconds summed over {self.num_actors} workers: decode {self.decode_s:.1f}, encode {self.encode_s:.1f}, write {self.write_s:.1f}",
+        )
+        return Table("Extraction", ("encoder", "done", "failed", "skipped"), rows, notes)
+
+
+def extract(config: ExtractConfig) -> ExtractSummary:
+    """Encode every clip that the store lacks; a clip that cannot be decoded or encoded is a row of the failures table.
+
+    Raises:
+        RunError: more than `max_failure_rate` of this run's (clip, encoder) pairs failed; all that succeeded is in the store.
+
+    """
+    start_s = perf_counter()
+    plan = plan_extraction(config)
+    summary = ExtractSummary(dict.fromkeys(plan.keys, 0), dict.fromkeys(plan.keys, 0), plan.skipped)
+    if plan.pending:
+        with ray_session():
+            _run(plan, config, summary)
+    summary.wall_s = perf_counter() - start_s
+    if config.summary is not None:
+        write_json(config.summary, summary.to_json())
+    if summary.failure_rate > config.max_failure_rate:
+        raise RunError(
+            f"{config.store}: {sum(summary.failed.values())} of {sum(summary.done.values()) + sum(summary.failed.values())} "
+            f"(clip, encoder) pairs failed, {summary.failure_rate:.1%}, more than max_failure_rate {config.max_failure_rate:.1%} allows; "
+            f"the rest is stored. Read the reasons with `mer-ray store {config.store}`, then run again with --retry-failed or a higher max_failure_rate"
+        )
+    return summary
+
+
+def _run(plan: ExtractionPlan, config: ExtractConfig, summary: ExtractSummary) -> None:
+    layout = choose_layout(config)
+    shards = cut_shards(plan, config, layout.num_actors)
+    summary.num_shards, summary.num_actors = len(shards), layout.num_actors
+    first_at, last_at = float("inf"), 0.0
+    with track("extract", len(plan.pending)) as bar:
+        start_s = perf_counter()
+        for report in run_shards(shards, plan, config, layout):
+            summary.add(report)
+            first_at, last_at = min(first_at, report.started_at), max(last_at, report.ended_at)
+            _show(bar, report, summary, perf_counter() - start_s)
+    summary.work_s = last_at - first_at
+
+
+def _show(bar: Bar, report: ShardReport, summary: ExtractSummary, elapsed_s: float) -> None:
+    failures = sum(summary.failed.values())
+    bar.advance(
+        report.num_clips,
+        f"{summary.num_clips / elapsed_s:.1f} clips/s, {summary.media_s / elapsed_s:.0f} h of media per hour, {failures} failures",
+    )

@@ -1,0 +1,157 @@
+"""Runs -> plain tables (lists of dicts of numbers and texts): what the page shows, and what it carries as JSON."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mer_ray.core.errors import RunError
+from mer_ray.reporting.attention import attention_by_class
+from mer_ray.reporting.ceilings import ceiling_of
+from mer_ray.reporting.clips import read_texts, value_points, worst_mistakes
+from mer_ray.reporting.curves import curve
+from mer_ray.reporting.failures import failures_of
+from mer_ray.reporting.groups import scores_by_presence, scores_by_speaker
+from mer_ray.reporting.runs import Run
+from mer_ray.reporting.words import LOWER_IS_BETTER, METRIC_TITLES
+
+FIRST_SPLITS = ("test", "dev")
+
+
+def build_tables(
+    runs: Sequence[Run], *, metric: str, split: str | None, ceilings: dict[str, float], max_mistakes: int
+) -> dict[str, Any]:
+    """All numbers of the report, JSON-able: `summary` (a row per run, best first), `runs` (details, same order), `remarks`.
+
+    Raises:
+        RunError: a run lacks the split or the metric.
+
+    """
+    rows = [_summary_row(run, _main_split(run, split), metric, ceilings) for run in runs]
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    order = sorted(range(len(runs)), key=lambda number: sign * rows[number]["scores"][metric]["mean"])
+    slugs = _slugs([runs[number].name for number in order])
+    summary = [{**rows[number], "slug": slug} for number, slug in zip(order, slugs, strict=True)]
+    details = [_details(runs[number], row, metric, max_mistakes) for number, row in zip(order, summary, strict=True)]
+    return {
+        "metric": metric,
+        "metrics": _metric_order(summary, metric),
+        "ceilings": ceilings,
+        "remarks": _remarks(summary, metric),
+        "summary": summary,
+        "runs": details,
+    }
+
+
+def _main_split(run: Run, wanted: str | None) -> str:
+    if wanted is not None:
+        if wanted not in run.scores:
+            raise RunError(f"{run.folder}: scores no split {wanted!r}; it has {', '.join(run.scores)}")
+        return wanted
+    later = [name for name in run.scores if name.startswith("test")]
+    return next(name for name in (*FIRST_SPLITS[:1], *later, *FIRST_SPLITS[1:], *run.scores) if name in run.scores)
+
+
+def _summary_row(run: Run, split: str, metric: str, ceilings: dict[str, float]) -> dict[str, Any]:
+    scores = scores_of(run.scores[split])
+    if metric not in scores:
+        raise RunError(f"{run.folder}: has no metric {metric!r} on split {split}; it has {', '.join(scores)}")
+    return {
+        "name": run.name,
+        "modalities": list(run.modalities),
+        "streams": [stream["name"] for stream in run.facts["streams"]],
+        "corpus": run.facts["corpus"],
+        "protocol": run.facts["protocol"],
+        "normalisation": run.facts["normalisation"],
+        "transductive": run.is_transductive,
+        "split": split,
+        "num_clips": run.scores[split]["num_clips"],
+        "num_seeds": len(run.facts["seeds"]),
+        "num_folds": len(run.facts["folds"]) if run.facts.get("folds") else None,
+        "ceiling": ceiling_of(run.modalities, ceilings) if metric == "weighted_f1" else None,
+        "scores": scores,
+    }
+
+
+def scores_of(split: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """One split of scores.json by metric: {mean, std (None for one seed), low, high (None without interval), per_seed}."""
+    seeds = split["per_seed"]
+    scores = {}
+    for name, mean in split["mean"].items():
+        low, high = split.get("interval", {}).get(name) or (None, None)
+        std = split.get("std", {}).get(name) if len(seeds) > 1 else None
+        scores[name] = {"mean": mean, "std": std, "low": low, "high": high, "per_seed": [seed.get(name) for seed in seeds]}
+    return {name: score for name, score in scores.items() if score["mean"] is not None}
+
+
+def _metric_order(summary: list[dict[str, Any]], first: str) -> list[str]:
+    found = list(dict.fromkeys(itertools.chain.from_iterable(row["scores"] for row in summary)))
+    known = [name for name in METRIC_TITLES if name in found]
+    return list(dict.fromkeys([first, *known, *found]))
+
+
+def _slugs(names: Sequence[str]) -> list[str]:
+    slugs: list[str] = []
+    for name in names:
+        slug = "run-" + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "unnamed")
+        taken = sum(other == slug or other.startswith(f"{slug}--") for other in slugs)
+        slugs.append(f"{slug}--{taken + 1}" if taken else slug)
+    return slugs
+
+
+def _remarks(summary: list[dict[str, Any]], metric: str) -> list[str]:
+    """What a reader must know before comparing the rows."""
+    remarks = []
+    if len({(row["corpus"], row["split"], row["num_clips"]) for row in summary}) > 1:
+        remarks.append("The runs were scored on different clips (see corpus, split and clips): their scores do not compare directly.")
+    if len({row["protocol"] for row in summary}) > 1:
+        remarks.append("The runs follow different protocols: compare only rows of the same protocol.")
+    transductive = [row["name"] for row in summary if row["transductive"]]
+    if transductive:
+        remarks.append(
+            f"{', '.join(transductive)}: transductive. Features were normalised with statistics of each speaker's own clips, "
+            "test speakers included (no labels); compare with other transductive rows only."
+        )
+    return remarks
+
+
+def _details(run: Run, row: dict[str, Any], metric: str, max_mistakes: int) -> dict[str, Any]:
+    split = row["split"]
+    predictions = run.predictions(split)
+    labelled = predictions.select(predictions.labels_N >= 0)
+    scored = run.scores[split]
+    texts = read_texts(run)
+    return {
+        **{key: row[key] for key in ("name", "slug", "modalities", "split", "num_clips", "scores")},
+        "classes": list(run.classes),
+        "splits": [{"split": name, "num_clips": scores["num_clips"], "scores": scores_of(scores)} for name, scores in run.scores.items()],
+        "confusion": _confusion(scored.get("confusion")),
+        "per_class": [{"class": name, **scored["per_class"][name]} for name in run.classes if name in scored.get("per_class", {})],
+        "per_speaker": scores_by_speaker(labelled, run.classes),
+        "per_presence": scores_by_presence(labelled, run),
+        "curves": {"train_loss": curve(run.history, "train_loss"), "dev": _dev_curve(run, metric)},
+        "attention": attention_by_class(predictions, run),
+        "values": [value_points(predictions, name, row["scores"]) for name in run.facts["values"]],
+        "mistakes": worst_mistakes(labelled, run.classes, texts.by_clip, max_mistakes),
+        "texts_note": texts.note,
+        "failures": failures_of(run),
+        "facts": run.facts,
+        "config": run.config_text,
+    }
+
+
+def _dev_curve(run: Run, metric: str) -> dict[str, Any] | None:
+    names = [name for row in run.history[:1] for name in row if name.startswith("dev_")]
+    wanted = f"dev_{metric}" if f"dev_{metric}" in names else next(iter(names), None)
+    return curve(run.history, wanted) if wanted else None
+
+
+def _confusion(counts: Any) -> dict[str, Any] | None:
+    if counts is None:
+        return None
+    counts_CC = np.asarray(counts, dtype=np.float64)
+    totals_C = counts_CC.sum(axis=1, keepdims=True)
+    percent_CC = np.divide(100 * counts_CC, totals_C, out=np.zeros_like(counts_CC), where=totals_C > 0)
+    return {"counts": counts_CC.tolist(), "row_percent": percent_CC.tolist()}

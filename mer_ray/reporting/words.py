@@ -1,0 +1,42 @@
+"""How the report names metrics and writes numbers."""
+
+from typing import Any
+
+METRIC_TITLES = {
+    "weighted_f1": "weighted F1",
+    "macro_f1": "macro F1",
+    "uar": "UAR",
+    "accuracy": "accuracy",
+    "valence_ccc": "valence CCC",
+    "valence_mse": "valence MSE",
+    "mer2023": "MER2023 combined",
+}
+LOWER_IS_BETTER = ("valence_mse",)
+ABSENT = "–"
+
+
+def metric_title(name: str) -> str:
+    """A metric as people write it; names that the report does not know are shown without underscores."""
+    return METRIC_TITLES.get(name, name.replace("_", " "))
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Fixed digits and a true minus sign; a dash where there is no number."""
+    return ABSENT if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def format_mean(score: dict[str, Any]) -> str:
+    """`0.853 ± 0.012`; without the spread where there is only one seed."""
+    if score["std"] is None:
+        return format_number(score["mean"])
+    return f"{format_number(score['mean'])} ± {format_number(score['std'])}"
+
+
+def format_interval(score: dict[str, Any]) -> str:
+    """`0.81 to 0.88`; a dash where the run has no bootstrap interval."""
+    return ABSENT if score["low"] is None else f"{format_number(score['low'])} to {format_number(score['high'])}"
+
+
+def format_bytes(num_bytes: int) -> str:
+    """Megabytes with one digit."""
+    return f"{num_bytes / 1e6:.1f} MB"
