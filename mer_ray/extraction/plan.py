@@ -64,7 +64,9 @@ class ExtractionPlan:
 
     def table(self) -> Table:
         """The plan as `--dry-run` shows it."""
-        rows = tuple((key, self.keys[key].modality, self.skipped[key] + self.left[key], self.skipped[key], self.left[key]) for key in self.keys)
+        rows = tuple(
+            (key, self.keys[key].modality, self.skipped[key] + self.left[key], self.skipped[key], self.left[key]) for key in self.keys
+        )
         note = f"{len(self.pending)} clips, {self.media_s / 3600:.2f} h of media to decode"
         return Table("Extraction plan", ("encoder", "modality", "clips", "done before", "left"), rows, (note,))
 

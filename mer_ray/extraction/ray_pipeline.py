@@ -48,13 +48,17 @@ def choose_layout(config: ExtractConfig) -> Layout:
     num_cpus, num_gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
     gpus_per_actor = config.gpus_per_actor if config.gpus_per_actor is not None else float(num_gpus > 0)
     if gpus_per_actor > num_gpus:
-        raise ClusterError(f"gpus_per_actor: {gpus_per_actor:g} GPUs asked for, the cluster has {num_gpus:g}; set gpus_per_actor=0 for CPUs")
+        raise ClusterError(
+            f"gpus_per_actor: {gpus_per_actor:g} GPUs asked for, the cluster has {num_gpus:g}; set gpus_per_actor=0 for CPUs"
+        )
     ahead = config.decode == "ahead" or (config.decode == "auto" and gpus_per_actor > 0)
     fitting = math.floor(num_gpus / gpus_per_actor) if gpus_per_actor > 0 else num_cpus - int(ahead)
     num_actors = config.num_actors or max(1, min(fitting, num_cpus - int(ahead)))
     num_decode_tasks = max(1, num_cpus - num_actors) if ahead else 0
     if num_actors + int(ahead) > num_cpus or num_actors > max(fitting, 1):
-        raise ClusterError(f"num_actors: {num_actors} do not fit on {num_cpus} CPUs and {num_gpus:g} GPUs; set num_actors={max(1, fitting)} or less")
+        raise ClusterError(
+            f"num_actors: {num_actors} do not fit on {num_cpus} CPUs and {num_gpus:g} GPUs; set num_actors={max(1, fitting)} or less"
+        )
     return Layout(num_actors, gpus_per_actor, num_decode_tasks)
 
 
@@ -65,7 +69,9 @@ def run_shards(shards: Sequence[Shard], plan: ExtractionPlan, config: ExtractCon
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     if layout.num_decode_tasks:
         decode = partial(_decode_rows, encoders=plan.keys, limits=config.limits)
-        dataset = dataset.map_batches(decode, batch_size=1, batch_format="numpy", compute=TaskPoolStrategy(layout.num_decode_tasks), num_cpus=1)
+        dataset = dataset.map_batches(
+            decode, batch_size=1, batch_format="numpy", compute=TaskPoolStrategy(layout.num_decode_tasks), num_cpus=1
+        )
     dataset = dataset.map_batches(
         _ShardActor,
         fn_constructor_kwargs={

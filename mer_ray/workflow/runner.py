@@ -1,0 +1,77 @@
+"""Run a job's steps in order; a step that finished before, and whose config and inputs are unchanged, is skipped."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from mer_ray.core.artefacts import write_json
+from mer_ray.core.config import digest_of
+from mer_ray.core.table import Table
+from mer_ray.workflow.job import JobConfig
+from mer_ray.workflow.verbs import Verb
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step gave: its tables, its seconds, and whether it was skipped."""
+
+    verb: str
+    tables: tuple[Table, ...]
+    seconds: float
+    skipped: bool
+
+
+def run_job(job: JobConfig, announce: Callable[[str], None], show: Callable[[StepResult], None]) -> list[StepResult]:
+    """Run all steps; the first error ends the job, and starting it again goes on there."""
+    results = []
+    steps = job.verbs()
+    for number, (verb, config) in enumerate(steps, start=1):
+        announce(f"step {number} of {len(steps)}: {verb.name} {', '.join(verb.writes(config))}")
+        result = _run_step(verb, config)
+        show(result)
+        results.append(result)
+    return results
+
+
+def _run_step(verb: Verb[Any], config: Any) -> StepResult:
+    start_s = perf_counter()
+    if is_finished(verb, config):
+        return StepResult(verb.name, (), 0.0, skipped=True)
+    marker = _marker(verb, config)
+    marker.unlink(missing_ok=True)
+    inputs_before = fingerprint(verb.reads(config))
+    tables = verb.run(config)
+    write_json(marker, {"verb": verb.name, "config": _config_digest(config), "inputs": inputs_before})
+    return StepResult(verb.name, tuple(tables), perf_counter() - start_s, skipped=False)
+
+
+def is_finished(verb: Verb[Any], config: Any) -> bool:
+    """Whether the step's marker stands, its outputs are there, and nothing that it read has changed since."""
+    marker = _marker(verb, config)
+    if verb.finds_its_own_rest or not marker.is_file() or not all(Path(path).exists() for path in verb.writes(config)):
+        return False
+    recorded = json.loads(marker.read_text(encoding="utf-8"))
+    return bool(recorded == {"verb": verb.name, "config": _config_digest(config), "inputs": fingerprint(verb.reads(config))})
+
+
+def _marker(verb: Verb[Any], config: Any) -> Path:
+    output = Path(verb.writes(config)[0])
+    return output.with_name(f".{output.name}.{verb.name}.done.json")
+
+
+def _config_digest(config: Any) -> str:
+    return digest_of(config.model_dump(mode="json"))
+
+
+def fingerprint(paths: Sequence[str]) -> str:
+    """A digest over names, sizes and modification times of files, folders walked through; absent ones count as absent."""
+    entries: list[Any] = []
+    for path in map(Path, paths):
+        files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+        for file in files:
+            status = file.stat() if file.exists() else None
+            entries.append((str(file), status.st_size, status.st_mtime_ns) if status else (str(file), None, None))
+    return digest_of(entries)
