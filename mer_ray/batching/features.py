@@ -3,23 +3,27 @@
 Shapes: N clips, D feature dimension of a layer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mer_ray.core.media_types import BoolArray, FloatArray, Modality
+import numpy as np
+import numpy.typing as npt
+
+from mer_ray.core.media_types import BoolArray, Modality
 
 
 @dataclass(frozen=True)
 class EncoderFeatures:
-    """Pooled features of one encoder: per layer the mean and the deviation over frames, each (N, D), in layer order.
+    """Pooled features of one encoder: `columns["mean_<layer>"]`, `columns["std_<layer>"]` (N, D) of the layers that a stream reads.
 
-    `encoder` is the store's key `<name>@<identity8>`; `present_N` is False where the clip lacks the modality, and rows there are not read.
+    `encoder` is the store's key `<name>@<identity8>`; `present_N` is False where the clip lacks the modality.
     """
 
     encoder: str
     modality: Modality
+    layers: tuple[str, ...]
     present_N: BoolArray
-    mean: dict[str, FloatArray]
-    std: dict[str, FloatArray]
+    columns: Mapping[str, npt.NDArray[np.float16] | npt.NDArray[np.float32]]
 
     @property
     def name(self) -> str:

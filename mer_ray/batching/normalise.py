@@ -52,7 +52,9 @@ def normalise_speakers(x_ND: Tensor, present_N: Tensor, speaker_ids: Sequence[st
     """
     unknown = sum(speaker is None for speaker in speaker_ids)
     if unknown:
-        raise RunError(f"normalise: speaker needs a speaker_id for every clip; {unknown} of {len(speaker_ids)} have none: use normalise: train")
+        raise RunError(
+            f"normalise: speaker needs a speaker_id for every clip; {unknown} of {len(speaker_ids)} have none: use normalise: train"
+        )
     result_ND = torch.empty_like(x_ND)
     speakers_N = np.asarray(speaker_ids, dtype=object)
     for speaker in sorted(set(speakers_N)):

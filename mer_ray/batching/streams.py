@@ -3,7 +3,7 @@
 Shapes: N clips, D feature dimension.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,12 +17,6 @@ from mer_ray.core.errors import ConfigError
 from mer_ray.core.media_types import BoolArray, FloatArray
 
 Statistic = Literal["mean", "std"]
-
-ELEMENTWISE: dict[str, Callable[[Sequence[FloatArray]], FloatArray]] = {
-    "sum": lambda parts: np.sum(parts, axis=0, dtype=np.float32),
-    "mean": lambda parts: np.mean(parts, axis=0, dtype=np.float32),
-}
-
 
 class StreamConfig(Config):
     """What a model reads of one encoder.
@@ -39,29 +33,28 @@ class StreamConfig(Config):
     stream: str | None = None
 
     def build(self, features: EncoderFeatures) -> "list[Stream]":
-        """Cut the streams out of an encoder's features.
+        """Make the streams of an encoder's features, which hold the layers of `pick_layers`.
 
         Raises:
-            ConfigError: unknown layer, or `sum`/`mean` over layers of different size.
+            ConfigError: `sum` or `mean` over layers of different size.
 
         """
         name = self.stream or features.name
-        layers = pick_layers(self, features.encoder, list(features.mean))
-        by_layer = {layer: self._statistics_of(features, layer) for layer in layers}
+        parts = [self._statistics_of(features, layer) for layer in features.layers]
         if self.combine == "separate":
-            return [self._stream(features, f"{name}/{layer}", (layer,), x_ND) for layer, x_ND in by_layer.items()]
+            return [self._stream(features, f"{name}/{layer}", (layer,), x_ND) for layer, x_ND in zip(features.layers, parts, strict=True)]
         if self.combine == "concat":
-            return [self._stream(features, name, layers, np.concatenate(list(by_layer.values()), axis=1))]
-        dims = {layer: x_ND.shape[1] for layer, x_ND in by_layer.items()}
-        if len(set(dims.values())) > 1:
-            shown = ", ".join(f"{layer} {dim}" for layer, dim in dims.items())
+            return [self._stream(features, name, features.layers, np.concatenate(parts, axis=1))]
+        if len({x_ND.shape[1] for x_ND in parts}) > 1:
+            shown = ", ".join(f"{layer} {x_ND.shape[1]}" for layer, x_ND in zip(features.layers, parts, strict=True))
             raise ConfigError(
                 f"inputs, {self.encoder}: combine: {self.combine} needs layers of one size, these have {shown}; use concat or separate"
             )
-        return [self._stream(features, name, layers, ELEMENTWISE[self.combine](list(by_layer.values())))]
+        x_ND = np.sum(parts, axis=0, dtype=np.float32)
+        return [self._stream(features, name, features.layers, x_ND / np.float32(len(parts)) if self.combine == "mean" else x_ND)]
 
     def _statistics_of(self, features: EncoderFeatures, layer: str) -> FloatArray:
-        parts = [{"mean": features.mean, "std": features.std}[statistic][layer] for statistic in self.statistics]
+        parts = [features.columns[f"{statistic}_{layer}"] for statistic in self.statistics]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def _stream(self, features: EncoderFeatures, name: str, layers: tuple[str, ...], x_ND: FloatArray) -> "Stream":

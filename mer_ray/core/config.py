@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mer_ray.core.errors import ConfigError
 
+# Keys that say which member of a family a mapping is.
+DISCRIMINATORS = ("name", "verb", "kind")
 NOT_IDENTITY = {"identity": False}
 
 ConfigType = TypeVar("ConfigType", bound="Config")
@@ -117,6 +119,8 @@ def _set_path(data: dict[str, Any], dotted: str, value: Any) -> None:
 def _list_item(target: Any, key: str, parent: str) -> Any:
     if not isinstance(target, list):
         raise ConfigError(f"override {parent}.{key}: {parent} is {target!r}, which has no parts")
+    if not target:
+        raise ConfigError(f"override {parent}.{key}: {parent} is an empty list")
     if not key.isdigit() or int(key) >= len(target):
         raise ConfigError(f"override {parent}.{key}: {parent} is a list of {len(target)}: write {parent}.0 to {parent}.{len(target) - 1}")
     return target[int(key)]
@@ -146,17 +150,21 @@ def _explain(config_class: type[BaseModel], item: dict[str, Any]) -> str:
     if kind == "missing":
         return f"{dotted}: required, but missing"
     if kind == "union_tag_invalid":
-        allowed = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
-        key = context["discriminator"].strip("'")
+        allowed = [_unquoted(tag) for tag in context["expected_tags"].split(", ")]
+        key = _unquoted(context["discriminator"])
         return f"{f'{dotted}.{key}' if dotted else key}: unknown choice {context['tag']!r}{_nearest(context['tag'], allowed)}"
     if kind == "union_tag_not_found":
-        return f"{dotted}: needs the key {context['discriminator']}"
+        return f"{dotted}: needs the key {_unquoted(context['discriminator'])}"
     if kind == "literal_error":
-        allowed = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
+        allowed = [_unquoted(word) for word in context["expected"].replace(" or ", ", ").split(", ")]
         return f"{dotted}: {item['input']!r} is not allowed{_nearest(str(item['input']), allowed)}"
     message = item["msg"].removeprefix("Value error, ")
     shown = "" if kind == "value_error" or isinstance(item["input"], (dict, list)) else f", not {item['input']!r}"
     return f"{dotted}: {message[0].lower() + message[1:]}{shown}" if dotted else message
+
+
+def _unquoted(word: str) -> str:
+    return word.strip().strip("'")
 
 
 def _nearest(word: str, allowed: list[str]) -> str:
@@ -217,9 +225,10 @@ def _union_tags(annotation: Any) -> dict[str, type[BaseModel]]:
     models = _models_in(annotation)
     tags: dict[str, type[BaseModel]] = {}
     for model in models if len(models) > 1 else []:
-        name = model.model_fields.get("name")
-        for tag in typing.get_args(name.annotation) if name else ():
-            tags[str(tag)] = model
+        for key in DISCRIMINATORS:
+            field = model.model_fields.get(key)
+            for tag in typing.get_args(field.annotation) if field else ():
+                tags[str(tag)] = model
     return tags
 
 

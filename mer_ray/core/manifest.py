@@ -14,7 +14,8 @@ from mer_ray.core.media_types import Clip
 
 METADATA_KEY = b"mer_ray"
 VALUE_COLUMNS = ("valence", "arousal", "dominance")
-PATH_COLUMNS = ("path", "audio_path", "video_path", "faces_path")
+MEDIA_COLUMNS = ("path", "audio_path", "video_path")
+PATH_COLUMNS = (*MEDIA_COLUMNS, "faces_path")
 
 MANIFEST_SCHEMA = pa.schema(
     [

@@ -14,6 +14,7 @@ MODALITIES: tuple[Modality, ...] = ("audio", "vision", "text")
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,11 +46,15 @@ def connect() -> None:
             # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
             ray.init(include_dashboard=False, logging_level="WARNING", log_to_driver=False)
     except AuthenticationError as error:
-        raise ClusterError(f"{address}: the Ray cluster refuses this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's") from error
+        raise ClusterError(
+            f"{address}: the Ray cluster refuses this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"
+        ) from error
     except (ConnectionError, TimeoutError, RaySystemError, ValueError, RuntimeError) as error:
         if not address:
             raise
-        raise ClusterError(f"{address}: no Ray cluster answers there ({_first_line(error)}); mend {ADDRESS_VARIABLE}, or unset it for a local run") from error
+        raise ClusterError(
+            f"{address}: no Ray cluster answers there ({_first_line(error)}); mend {ADDRESS_VARIABLE}, or unset it for a local run"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

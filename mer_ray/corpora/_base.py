@@ -4,9 +4,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
+from pydantic import AfterValidator
 
 from mer_ray.core.config import Config
 from mer_ray.core.errors import ConfigError
@@ -16,6 +18,16 @@ from mer_ray.corpora.faults import Fault
 # A corpus's name is a folder of the store: no separators, no hive partition sign, no hidden folder.
 _CORPUS_NAME = re.compile(r"\w[\w .,()-]*")
 _NULLABLE_SCHEMA = pa.schema([field.with_nullable(True) for field in MANIFEST_SCHEMA])
+
+
+def _low_below_high(ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    for name, (low, high) in ranges.items():
+        if not low < high:
+            raise ValueError(f"{name}: a range is [lowest, highest], not [{low}, {high}]")
+    return ranges
+
+
+ValueRanges = Annotated[dict[Literal["valence", "arousal", "dominance"], tuple[float, float]], AfterValidator(_low_below_high)]
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,15 @@ class Scan:
     table: pa.Table
     row_numbers: Sequence[int]
     faults: Sequence[Fault] = ()
+
+    @cached_property
+    def clip_ids(self) -> list[str | None]:
+        """The ids of the rows."""
+        return list(self.table["clip_id"].to_pylist())
+
+    def fault(self, index: int, column: str, what: str, allowed: str) -> Fault:
+        """A fault of row `index` of the table."""
+        return Fault(self.row_numbers[index], self.clip_ids[index], column, what, allowed)
 
 
 class Corpus(ABC):

@@ -18,7 +18,7 @@ def stream_modalities(run: Run, names: tuple[str, ...]) -> list[str]:
     return [by_stream.get(name, name if name in MODALITIES else "fused") for name in names]
 
 
-def heard_NS(predictions: SplitPredictions) -> npt.NDArray[np.bool_]:
+def heard_streams(predictions: SplitPredictions) -> npt.NDArray[np.bool_]:
     """Where a stream had data: the model gives absent streams weight 0, or the run stores NaN."""
     return np.nan_to_num(predictions.attention_NS) > 0
 
@@ -31,7 +31,7 @@ def attention_by_class(predictions: SplitPredictions, run: Run) -> dict[str, Any
     names = predictions.attention_names
     if len(names) < 2 or not np.isfinite(predictions.attention_NS).any():
         return None
-    complete_N = heard_NS(predictions).all(axis=1)
+    complete_N = np.asarray(heard_streams(predictions).all(axis=1))
     kept = predictions.select(complete_N) if complete_N.any() else predictions
     classes_N = np.where(kept.labels_N >= 0, kept.labels_N, kept.predicted_N)
     rows = []

@@ -6,12 +6,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from mer_ray.reporting.words import LOWER_IS_BETTER, format_number, metric_title
+from mer_ray.reporting.words import format_number, lower_is_better, metric_title
 
 # Blue, vermilion, green, purple after Okabe and Ito, of a lightness that reads on white and on black.
 COLOURS = {"audio": "#2f87d0", "vision": "#d9660a", "text": "#0f9d74", "fused": "#b566a3"}
 GREY = "#828b98"
 LABEL_WIDTH = 16
+RUNS_MARGIN, RUN_HEIGHT = 70, 56  # pixels
 
 
 def colour_of(modalities: Sequence[str]) -> str:
@@ -35,8 +36,7 @@ def _wrapped(name: str) -> str:
 
 def runs_figure(summary: list[dict[str, Any]], metric: str) -> go.Figure:
     """A row per run: large dot = mean over seeds, bar = bootstrap interval, small dots = seeds, dashed line = ceiling."""
-    height_of_row = 52
-    figure = _figure(70 + height_of_row * len(summary))
+    figure = _figure(RUNS_MARGIN + RUN_HEIGHT * len(summary))
     for position, row in enumerate(summary):
         score, colour = row["scores"][metric], colour_of(row["modalities"])
         if score["low"] is not None:
@@ -53,7 +53,7 @@ def runs_figure(summary: list[dict[str, Any]], metric: str) -> go.Figure:
         hover = f"mean: %{{x:.3f}}<extra>{row['name']}</extra>"
         figure.add_scatter(x=[score["mean"]], y=[position], mode="markers+text", marker=marker, hovertemplate=hover, **label)
         if row["ceiling"] is not None:
-            line = {"color": GREY, "width": 2, "dash": "dash"}
+            line = {"color": GREY, "width": 2, "dash": "5px,3px"}
             figure.add_scatter(
                 x=[row["ceiling"]] * 2,
                 y=[position - 0.42, position + 0.42],
@@ -65,8 +65,16 @@ def runs_figure(summary: list[dict[str, Any]], metric: str) -> go.Figure:
     figure.update_yaxes(
         tickvals=list(range(len(summary))), ticktext=names, range=[len(summary) - 0.4, -0.6], showgrid=False, ticklabelstandoff=8
     )
-    figure.update_xaxes(title=f"{metric_title(metric)} ({'lower' if metric in LOWER_IS_BETTER else 'higher'} is better)", nticks=7)
+    marks = [value for row in summary for value in _marks(row, metric)]
+    spare = 0.04 * (max(marks) - min(marks)) or 0.05
+    figure.update_xaxes(range=[min(marks) - spare, max(marks) + spare])
+    figure.update_xaxes(title=f"{metric_title(metric)} ({'lower' if lower_is_better(metric) else 'higher'} is better)", nticks=7)
     return figure
+
+
+def _marks(row: dict[str, Any], metric: str) -> list[float]:
+    score = row["scores"][metric]
+    return [value for value in (score["mean"], score["low"], score["high"], row["ceiling"], *score["per_seed"]) if value is not None]
 
 
 def curve_figure(curve: dict[str, Any], title: str, colour: str) -> go.Figure:
@@ -81,7 +89,14 @@ def curve_figure(curve: dict[str, Any], title: str, colour: str) -> go.Figure:
     if len(curve["members"]) > 1:
         band = [m + s for m, s in zip(mean, std, strict=True)] + [m - s for m, s in zip(mean[::-1], std[::-1], strict=True)]
         figure.add_scatter(
-            x=epochs + epochs[::-1], y=band, fill="toself", mode="lines", line={"width": 0}, fillcolor=colour, opacity=0.22, hoverinfo="skip"
+            x=epochs + epochs[::-1],
+            y=band,
+            fill="toself",
+            mode="lines",
+            line={"width": 0},
+            fillcolor=colour,
+            opacity=0.22,
+            hoverinfo="skip",
         )
     mode = "lines+markers" if len(epochs) < 3 else "lines"
     hover = "epoch %{x}: %{y:.3f}<extra></extra>"
@@ -95,6 +110,7 @@ def attention_figure(attention: dict[str, Any]) -> go.Figure:
     """A bar per class, divided by stream; streams of one modality share its colour, the later ones fainter."""
     rows = attention["rows"]
     figure = _figure(70 + 38 * len(rows), barmode="stack", bargap=0.25)
+    figure.update_layout(margin={"r": 28})
     seen: dict[str, int] = {}
     for stream, (name, modality) in enumerate(zip(attention["names"], attention["modalities"], strict=True)):
         weights = [row["weights"][stream] for row in rows]
@@ -114,7 +130,7 @@ def attention_figure(attention: dict[str, Any]) -> go.Figure:
             hovertemplate=f"{name}, %{{y}}: %{{x:.1%}}<extra></extra>",
         )
     figure.update_yaxes(autorange="reversed", showgrid=False, ticklabelstandoff=6)
-    figure.update_xaxes(title="share of attention", range=[0, 1], tickformat=".0%", nticks=6)
+    figure.update_xaxes(title="share of attention", range=[0, 1], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
     return figure
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mer_ray.reporting.attention import heard_NS, stream_modalities
+from mer_ray.reporting.attention import heard_streams, stream_modalities
 from mer_ray.reporting.runs import Run, SplitPredictions
 from mer_ray.reporting.scoring import score_groups
 
@@ -23,7 +23,7 @@ def scores_by_speaker(labelled: SplitPredictions, classes: tuple[str, ...]) -> l
 
 def scores_by_presence(labelled: SplitPredictions, run: Run) -> list[dict[str, Any]]:
     """A row per pattern of missing modalities, most clips first; empty where the run stores no attention weights."""
-    if not labelled.num_rows or len(labelled.attention_names) < 2 or not np.isfinite(labelled.attention_NS).any():
+    if not labelled.num_rows or not np.isfinite(labelled.attention_NS).any():
         return []
     rows = score_groups(labelled, _patterns(labelled, run), run.classes)
     return [{"presence": row.pop("group"), **row} for row in sorted(rows, key=lambda row: -int(row["num_clips"]))]
@@ -31,7 +31,7 @@ def scores_by_presence(labelled: SplitPredictions, run: Run) -> list[dict[str, A
 
 def _patterns(labelled: SplitPredictions, run: Run) -> npt.NDArray[Any]:
     modality_S = np.asarray(stream_modalities(run, labelled.attention_names))
-    heard = heard_NS(labelled)
+    heard = heard_streams(labelled)
     missing_N: list[list[str]] = [[] for _ in range(labelled.num_rows)]
     for modality in dict.fromkeys(modality_S):
         for row in np.flatnonzero(~heard[:, modality_S == modality].any(axis=1)):

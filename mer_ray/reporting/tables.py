@@ -11,30 +11,31 @@ from mer_ray.core.errors import RunError
 from mer_ray.reporting.attention import attention_by_class
 from mer_ray.reporting.ceilings import ceiling_of
 from mer_ray.reporting.clips import read_texts, value_points, worst_mistakes
+from mer_ray.reporting.comparison import intervals_behind
 from mer_ray.reporting.curves import curve
 from mer_ray.reporting.failures import failures_of
 from mer_ray.reporting.groups import scores_by_presence, scores_by_speaker
-from mer_ray.reporting.runs import Run
-from mer_ray.reporting.words import LOWER_IS_BETTER, METRIC_TITLES
+from mer_ray.reporting.runs import Run, SplitPredictions
+from mer_ray.reporting.words import METRIC_TITLES, lower_is_better
 
 FIRST_SPLITS = ("test", "dev")
 
 
-def build_tables(
-    runs: Sequence[Run], *, metric: str, split: str | None, ceilings: dict[str, float], max_mistakes: int
-) -> dict[str, Any]:
+def build_tables(runs: Sequence[Run], *, metric: str, split: str | None, ceilings: dict[str, float], max_mistakes: int) -> dict[str, Any]:
     """All numbers of the report, JSON-able: `summary` (a row per run, best first), `runs` (details, same order), `remarks`.
 
     Raises:
         RunError: a run lacks the split or the metric.
 
     """
-    rows = [_summary_row(run, _main_split(run, split), metric, ceilings) for run in runs]
-    sign = 1 if metric in LOWER_IS_BETTER else -1
-    order = sorted(range(len(runs)), key=lambda number: sign * rows[number]["scores"][metric]["mean"])
-    slugs = _slugs([runs[number].name for number in order])
-    summary = [{**rows[number], "slug": slug} for number, slug in zip(order, slugs, strict=True)]
-    details = [_details(runs[number], row, metric, max_mistakes) for number, row in zip(order, summary, strict=True)]
+    unordered = [(_summary_row(run, _main_split(run, split), metric, ceilings), run) for run in runs]
+    sign = 1 if lower_is_better(metric) else -1
+    ranked = sorted(unordered, key=lambda pair: sign * pair[0]["scores"][metric]["mean"])
+    predictions = [run.predictions(row["split"]) for row, run in ranked]
+    summary = [row for row, _ in ranked]
+    _add_slugs(summary)
+    _add_distances(ranked, predictions, metric)
+    details = [_details(run, row, one, metric, max_mistakes) for (row, run), one in zip(ranked, predictions, strict=True)]
     return {
         "metric": metric,
         "metrics": _metric_order(summary, metric),
@@ -92,13 +93,27 @@ def _metric_order(summary: list[dict[str, Any]], first: str) -> list[str]:
     return list(dict.fromkeys([first, *known, *found]))
 
 
-def _slugs(names: Sequence[str]) -> list[str]:
-    slugs: list[str] = []
-    for name in names:
-        slug = "run-" + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "unnamed")
-        taken = sum(other == slug or other.startswith(f"{slug}--") for other in slugs)
-        slugs.append(f"{slug}--{taken + 1}" if taken else slug)
-    return slugs
+def _add_slugs(summary: list[dict[str, Any]]) -> None:
+    """Give each row `slug`, its anchor in the page; runs of one name are numbered."""
+    bases = ["run-" + (re.sub(r"[^a-z0-9]+", "-", row["name"].lower()).strip("-") or "unnamed") for row in summary]
+    for position, (row, base) in enumerate(zip(summary, bases, strict=True)):
+        nth = bases[:position].count(base)
+        row["slug"] = f"{base}--{nth + 1}" if nth else base
+
+
+def _add_distances(ranked: list[tuple[dict[str, Any], Run]], predictions: list[SplitPredictions], metric: str) -> None:
+    """Give each row `behind`: {mean, low, high} of its score minus the best run's; the interval only where clips are the same."""
+    (best_row, best_run), *others = ranked
+    best_row["behind"] = None
+    alike = [run.classes == best_run.classes and row["corpus"] == best_row["corpus"] for row, run in others]
+    intervals = iter(
+        intervals_behind(
+            predictions[0], [one for one, same in zip(predictions[1:], alike, strict=True) if same], len(best_run.classes), metric
+        )
+    )
+    for (row, _), same in zip(others, alike, strict=True):
+        low, high = (next(intervals) if same else None) or (None, None)
+        row["behind"] = {"mean": row["scores"][metric]["mean"] - best_row["scores"][metric]["mean"], "std": None, "low": low, "high": high}
 
 
 def _remarks(summary: list[dict[str, Any]], metric: str) -> list[str]:
@@ -117,9 +132,8 @@ def _remarks(summary: list[dict[str, Any]], metric: str) -> list[str]:
     return remarks
 
 
-def _details(run: Run, row: dict[str, Any], metric: str, max_mistakes: int) -> dict[str, Any]:
+def _details(run: Run, row: dict[str, Any], predictions: SplitPredictions, metric: str, max_mistakes: int) -> dict[str, Any]:
     split = row["split"]
-    predictions = run.predictions(split)
     labelled = predictions.select(predictions.labels_N >= 0)
     scored = run.scores[split]
     texts = read_texts(run)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from mer_ray.objectives.metrics import LOWER_IS_BETTER
+
 METRIC_TITLES = {
     "weighted_f1": "weighted F1",
     "macro_f1": "macro F1",
@@ -11,8 +13,12 @@ METRIC_TITLES = {
     "valence_mse": "valence MSE",
     "mer2023": "MER2023 combined",
 }
-LOWER_IS_BETTER = ("valence_mse",)
 ABSENT = "–"
+
+
+def lower_is_better(metric: str) -> bool:
+    """Errors are better low, all other metrics high."""
+    return metric.endswith(LOWER_IS_BETTER)
 
 
 def metric_title(name: str) -> str:
@@ -21,8 +27,8 @@ def metric_title(name: str) -> str:
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """Fixed digits and a true minus sign; a dash where there is no number."""
-    return ABSENT if value is None else f"{value:.{digits}f}".replace("-", "−")
+    """Fixed digits and a true minus sign, none before zero; a dash where there is no number."""
+    return ABSENT if value is None else f"{value:z.{digits}f}".replace("-", "−")
 
 
 def format_mean(score: dict[str, Any]) -> str:
@@ -33,8 +39,8 @@ def format_mean(score: dict[str, Any]) -> str:
 
 
 def format_interval(score: dict[str, Any]) -> str:
-    """`0.81 to 0.88`; a dash where the run has no bootstrap interval."""
-    return ABSENT if score["low"] is None else f"{format_number(score['low'])} to {format_number(score['high'])}"
+    """`[0.810, 0.880]`; a dash where there is no interval."""
+    return ABSENT if score["low"] is None else f"[{format_number(score['low'])}, {format_number(score['high'])}]"
 
 
 def format_bytes(num_bytes: int) -> str:

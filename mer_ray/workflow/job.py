@@ -25,7 +25,7 @@ AnyStep = Annotated[Union[tuple(STEP_MODELS.values())], Field(discriminator="ver
 class JobConfig(Config):
     """`vars`, which `${name}` in any value refers to, and the steps in order."""
 
-    vars: dict[str, Any] = {}
+    vars: dict[str, Any] = Field(default_factory=dict)
     steps: tuple[AnyStep, ...] = Field(min_length=1)  # type: ignore[valid-type]
 
     def verbs(self) -> list[tuple[Verb[Any], Any]]:

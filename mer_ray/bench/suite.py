@@ -1,0 +1,15 @@
+"""How long the tests take."""
+
+from mer_ray.bench.command import checkout_file, run_command
+from mer_ray.bench.figure import Figure
+
+
+def measure_tests() -> list[Figure]:
+    """`tests.*`: the unit run and everything, start-up included."""
+    checkout_file("tests")
+    unit_s = run_command(["pytest", "-m", "not slow and not ray and not browser"])
+    all_s = run_command(["pytest"])
+    return [
+        Figure("tests.unit_s", unit_s, "s", "lower", 60, "pytest without slow, ray and browser tests"),
+        Figure("tests.all_s", all_s, "s", "lower", 1200, "pytest, all tests"),
+    ]

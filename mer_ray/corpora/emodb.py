@@ -1,0 +1,76 @@
+"""The `emodb` corpus: the Berlin Database of Emotional Speech (Burkhardt et al., 2005), German, 10 speakers."""
+
+import posixpath
+import re
+from functools import cached_property
+from typing import Literal
+
+from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.errors import ManifestError
+from mer_ray.core.manifest import ManifestFacts
+from mer_ray.corpora._base import Corpus, CorpusConfig, Scan, manifest_table
+from mer_ray.corpora.faults import Fault
+from mer_ray.corpora.listing import list_files
+from mer_ray.corpora.paths import absolute_root
+
+EMOTIONS = {
+    "W": "anger",
+    "L": "boredom",
+    "E": "disgust",
+    "A": "fear",
+    "F": "happiness",
+    "T": "sadness",
+    "N": "neutral",
+}
+SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+# Speaker, text code, emotion, version: 03a01Fa.wav
+_FILE_NAME = re.compile(rf"({'|'.join(SPEAKERS)})([ab]\d\d)([{''.join(EMOTIONS)}])([a-z])\.wav")
+_ALLOWED = f"names like 03a01Fa.wav: speaker ({', '.join(SPEAKERS)}), text (a01...), emotion ({', '.join(EMOTIONS)}), version (a...)"
+
+
+class EmodbCorpusConfig(CorpusConfig):
+    """The folder that holds `wav/`, or `wav` itself, local or `s3://`. All clips are labelled and have no split: use folds."""
+
+    name: Literal["emodb"] = "emodb"
+    path: str = where_or_how_fast(min_length=1)
+
+    def build(self) -> "EmodbCorpus":
+        """The corpus; the folder is listed at the first use."""
+        return EmodbCorpus(self)
+
+
+class EmodbCorpus(Corpus):
+    """Speaker and emotion come from the file names; the sentences carry no emotion, so `text` stays unknown."""
+
+    def __init__(self, config: EmodbCorpusConfig) -> None:
+        self.root = absolute_root(config.path)
+
+    def facts(self) -> ManifestFacts:
+        """Seven classes."""
+        return ManifestFacts(corpus="emodb", classes=tuple(EMOTIONS.values()), root=self.root)
+
+    def scan(self) -> Scan:
+        """List the folder; other names are faults."""
+        return self._scan
+
+    @cached_property
+    def _scan(self) -> Scan:
+        found = list_files(self.root)
+        if any(item.path.startswith("wav/") for item in found):
+            found = [item for item in found if item.path.startswith("wav/")]
+        if not any(item.path.lower().endswith(".wav") for item in found):
+            raise ManifestError(f"{self.root}: no .wav file; `path` is the folder of EmoDB that holds wav/, or wav itself")
+        columns: dict[str, list[str]] = {name: [] for name in ("clip_id", "path", "speaker_id", "language", "emotion")}
+        row_numbers, faults = [], []
+        for number, item in enumerate(found, start=1):
+            name = posixpath.basename(item.path)
+            clip_id = posixpath.splitext(name)[0]
+            match = _FILE_NAME.fullmatch(name)
+            if item.problem is not None or match is None:
+                faults.append(Fault(number, clip_id, "path", f"{item.path!r} {item.problem or 'is no file of EmoDB'}", _ALLOWED))
+                continue
+            row_numbers.append(number)
+            row = (clip_id, item.path, match[1], "de", EMOTIONS[match[3]])
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+        return Scan(manifest_table(columns, len(row_numbers)), row_numbers, faults)

@@ -1,0 +1,66 @@
+"""One clip from its plan to its file: what a worker process runs."""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mer_ray.corpora.synthetic.expression import show_face, show_voice
+from mer_ray.corpora.synthetic.face import FaceLook, draw_clip, pose_frames
+from mer_ray.corpora.synthetic.video_file import write_clip
+from mer_ray.corpora.synthetic.voice import VoiceLook, speak
+
+CLIPS_PER_MESSAGE = 4
+# Starting processes costs about as much as so many clips.
+MIN_CLIPS_FOR_PROCESSES = 24
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """All that decides one file: classes shown by face and voice (None: no such stream), seeds, length, format."""
+
+    path: Path
+    speaker_seed: int
+    vision_seed: int
+    audio_seed: int
+    vision_expression: int | None
+    audio_expression: int | None
+    valence_offset: float
+    duration_s: float
+    frame_rate_hz: int
+    size: int
+
+
+def render_clip(plan: ClipPlan) -> None:
+    """Draw, speak and encode one clip."""
+    images = samples = None
+    # The speaker's stream is the same in all of their clips; face and voice come from it in this order.
+    speaker_rng = np.random.default_rng(plan.speaker_seed)
+    face_look, voice_look = FaceLook.draw(speaker_rng), VoiceLook.draw(speaker_rng)
+    if plan.vision_expression is not None:
+        rng = np.random.default_rng(plan.vision_seed)
+        shown = show_face(plan.vision_expression, plan.valence_offset, rng)
+        poses = pose_frames(shown, round(plan.duration_s * plan.frame_rate_hz), plan.frame_rate_hz, rng)
+        images = draw_clip(face_look, poses, plan.size)
+    if plan.audio_expression is not None:
+        rng = np.random.default_rng(plan.audio_seed)
+        samples = speak(voice_look, show_voice(plan.audio_expression, plan.valence_offset, rng), plan.duration_s, rng)
+    write_clip(plan.path, images, samples, plan.duration_s, plan.frame_rate_hz, plan.size)
+
+
+def render_clips(plans: Sequence[ClipPlan], num_processes: int) -> Iterator[None]:
+    """Render all plans, a clip per process at a time; yields as each is published."""
+    if num_processes == 1 or len(plans) < MIN_CLIPS_FOR_PROCESSES:
+        for plan in plans:
+            yield render_clip(plan)
+        return
+    # Spawned, not forked: the parent may hold threads of torch and of OpenCV.
+    executor = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,))
+    try:
+        yield from executor.map(render_clip, plans, chunksize=CLIPS_PER_MESSAGE)
+    finally:
+        executor.shutdown(cancel_futures=True)

@@ -1,0 +1,73 @@
+"""Media on S3: fetched to a temporary folder for as long as it is decoded."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fsspec
+
+from mer_ray.core.errors import MediaError
+from mer_ray.decoders.container import explain_errors
+from mer_ray.decoders.limits import BYTES_PER_MB, MediaLimits
+
+# Headers are small and often lie at both ends of a file: small blocks spare the rest.
+_HEADER_BLOCK_BYTES = 2**18
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is an `s3://` URL.
+
+    Raises:
+        MediaError: a URL of another kind.
+
+    """
+    if path.startswith("s3://"):
+        return True
+    scheme, separator, _ = path.partition("://")
+    if separator and scheme.isalnum():
+        raise MediaError(f"{path}: media is read from folders and from s3://, not from {scheme}://")
+    return False
+
+
+@contextmanager
+def local_copy(path: str, limits: MediaLimits | None = None) -> Iterator[str]:
+    """A path that FFmpeg can open: a local path itself, or a copy of an `s3://` object that is removed at the end.
+
+    Raises:
+        MediaError: missing, not permitted, or larger than `max_file_mb`.
+
+    """
+    if not is_remote(path):
+        yield path
+        return
+    limits = limits or MediaLimits()
+    with tempfile.TemporaryDirectory(prefix="mer-ray-media-") as folder:
+        with explain_errors(path):
+            filesystem, key = fsspec.core.url_to_fs(path)
+            num_bytes = filesystem.info(key)["size"]
+            if num_bytes > limits.max_file_mb * BYTES_PER_MB:
+                raise MediaError(
+                    f"{path}: {num_bytes / BYTES_PER_MB:.0f} MiB, more than the limit max_file_mb={limits.max_file_mb}; "
+                    "cut the file or raise the limit"
+                )
+            copy = os.path.join(folder, os.path.basename(key))
+            filesystem.get_file(key, copy)
+        yield copy
+
+
+@contextmanager
+def open_remote(path: str) -> Iterator[tuple[Any, int]]:
+    """A seekable file object of an `s3://` object that reads only what is asked for, and the object's size in bytes.
+
+    Raises:
+        MediaError: missing or not permitted.
+
+    """
+    with explain_errors(path):
+        filesystem, key = fsspec.core.url_to_fs(path)
+        num_bytes = int(filesystem.info(key)["size"])
+        file = filesystem.open(key, "rb", block_size=_HEADER_BLOCK_BYTES)
+    with file:
+        yield file, num_bytes

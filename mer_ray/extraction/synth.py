@@ -1,0 +1,68 @@
+"""`mer-ray synth`: make a synthetic corpus, as media files or as a feature store."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mer_ray.core.progress import track
+from mer_ray.corpora.synthetic.clip import render_clips
+from mer_ray.corpora.synthetic.config import SynthConfig
+from mer_ray.corpora.synthetic.corpus import describe_corpus, open_folder, plan_clips, prepare_clips_folder, write_tables
+from mer_ray.corpora.synthetic.latents import draw_latents
+
+
+@dataclass(frozen=True)
+class SynthSummary:
+    """What was made: `num_made` clips now, `num_kept` before; `ceilings` and `drawn` as in `CorpusFacts`."""
+
+    out: Path
+    num_labelled: int
+    num_unlabelled: int
+    num_made: int
+    num_kept: int
+    seconds: float
+    latents_digest: str
+    ceilings: dict[str, float]
+    drawn: dict[str, float]
+
+    def lines(self) -> list[str]:
+        """For people: what lies where, and how good a recogniser can be."""
+        kept = f", {self.num_kept} were there already" if self.num_kept else ""
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in self.ceilings.items())
+        return [
+            f"{self.out}: {self.num_labelled} labelled and {self.num_unlabelled} unlabelled clips; "
+            f"{self.num_made} made in {self.seconds:.1f} s{kept}",
+            f"Best possible weighted F1 (Bayes' rule on the generator's draws): {scores}",
+        ]
+
+
+def synthesise(config: SynthConfig) -> SynthSummary:
+    """Make what is missing of a corpus; a finished one is left as it is.
+
+    Raises:
+        ConfigError: the folder holds another corpus.
+        MediaError: a clip does not fit its size budget.
+
+    """
+    start_s = time.monotonic()
+    open_folder(config)
+    latents = draw_latents(config)
+    prepare_clips_folder(config.out)
+    plans = plan_clips(config, latents)
+    with track("synth", total=len(plans)) as bar:
+        for _ in render_clips(plans, config.num_processes or len(os.sched_getaffinity(0))):
+            bar.advance()
+    facts = describe_corpus(config, latents)
+    write_tables(config, latents, facts)
+    return SynthSummary(
+        out=config.out,
+        num_labelled=config.num_clips,
+        num_unlabelled=config.num_unlabelled,
+        num_made=len(plans),
+        num_kept=latents.num_clips - len(plans),
+        seconds=time.monotonic() - start_s,
+        latents_digest=facts.latents_digest,
+        ceilings=facts.ceilings,
+        drawn=facts.drawn,
+    )

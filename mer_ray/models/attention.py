@@ -1,0 +1,66 @@
+"""The attention baseline of MERBench: one weight per stream and clip.
+
+Shapes: B clips, S streams, D feature dimension, H hidden, C classes.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
+from mer_ray.core.config import Config
+from mer_ray.models._base import FusionModel
+
+
+class AttentionConfig(Config):
+    """MERBench searches `hidden` in 64, 128, 256 and `dropout` in 0.2 to 0.5; `input_dropout` is our addition for wide features."""
+
+    name: Literal["attention"] = "attention"
+    hidden: int = Field(128, ge=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+
+    def build(self, streams: Sequence[StreamSpec], task: TaskSpec) -> "AttentionFusion":
+        """Make the model, with random weights."""
+        return AttentionFusion(self, streams, task)
+
+
+class AttentionFusion(FusionModel):
+    """h_m = ReLU(FC(x_m)); a = softmax(W [h_1; ...; h_S]); z = sum_m a_m h_m; linear heads on z (MERBench; README.md).
+
+    Ours: dropout on h_m; the softmax runs over present streams only, and a clip without any has z = 0.
+    """
+
+    def __init__(self, config: AttentionConfig, streams: Sequence[StreamSpec], task: TaskSpec) -> None:
+        super().__init__(streams, task)
+        self.names = tuple(spec.name for spec in streams)
+        self.projections = nn.ModuleList(nn.Linear(spec.dim, config.hidden) for spec in streams)
+        self.attention = nn.Linear(config.hidden * len(streams), len(streams))
+        self.emotion_head = nn.Linear(config.hidden, len(task.classes))
+        self.value_heads = nn.Linear(config.hidden, len(task.values)) if task.values else None
+        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, batch: Batch) -> Predictions:
+        """Predict from pooled streams (B, D)."""
+        present_BS = torch.stack([batch.present[name] for name in self.names], dim=1)
+        hidden = [
+            torch.relu(projection(self.input_dropout(batch.streams[name])))
+            for name, projection in zip(self.names, self.projections, strict=True)
+        ]
+        hidden_BSH = self.dropout(torch.stack(hidden, dim=1)) * present_BS[:, :, None]
+        scores_BS = self.attention(hidden_BSH.flatten(1)).float()
+        # The lowest finite number, not -inf: a clip without any stream would give NaN.
+        scores_BS = scores_BS.masked_fill(~present_BS, torch.finfo(scores_BS.dtype).min)
+        attention_BS = torch.softmax(scores_BS, dim=1) * present_BS
+        z_BH = torch.einsum("bs,bsh->bh", attention_BS.to(hidden_BSH.dtype), hidden_BSH)
+        values = self._values(z_BH)
+        return Predictions(self.emotion_head(z_BH).float(), values, attention_BS, self.names)
+
+    def _values(self, z_BH: torch.Tensor) -> dict[str, torch.Tensor]:
+        if self.value_heads is None:
+            return {}
+        return dict(zip(self.task.values, self.value_heads(z_BH).float().unbind(dim=1), strict=True))

@@ -1,0 +1,139 @@
+"""Metrics, counted and correlated by torchmetrics; a metric without a labelled clip is absent.
+
+Shapes: N clips, C classes, R resamples of the clips (1 = the clips as they are).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix, multiclass_stat_scores
+from torchmetrics.functional.regression import concordance_corrcoef, mean_squared_error
+
+LOWER_IS_BETTER = "_mse"
+EMOTION_METRICS = ("weighted_f1", "macro_f1", "uar", "accuracy")
+# Bounds the memory of torchmetrics' one-hot counts: rows of clips x resamples at a time.
+MAX_COUNTED = 2_000_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Labels beside predictions: `label_N` (-1 = unknown) and `predicted_N` int64; values float32 (N,), NaN = unknown label."""
+
+    label_N: Tensor
+    predicted_N: Tensor
+    value_labels: dict[str, Tensor]
+    values: dict[str, Tensor]
+    num_classes: int
+
+
+def merge(parts: Sequence[Outcome]) -> Outcome:
+    """Several parts (folds, ranks) as one: metrics over all clips are not means of metrics over parts."""
+    first = parts[0]
+    return Outcome(
+        torch.cat([part.label_N for part in parts]),
+        torch.cat([part.predicted_N for part in parts]),
+        {name: torch.cat([part.value_labels[name] for part in parts]) for name in first.value_labels},
+        {name: torch.cat([part.values[name] for part in parts]) for name in first.values},
+        first.num_classes,
+    )
+
+
+def metric_names(values: Sequence[str]) -> tuple[str, ...]:
+    """The metrics of a task that predicts emotion and these values."""
+    of_values = [f"{name}_{kind}" for name in values for kind in ("ccc", "mse")]
+    return (*EMOTION_METRICS, *of_values, *(["mer2023"] if "valence" in values else []))
+
+
+def is_better(metric: str, score: float, than: float) -> bool:
+    """Whether a score beats another: errors are better low, all other metrics high."""
+    return score < than if metric.endswith(LOWER_IS_BETTER) else score > than
+
+
+def score(outcome: Outcome) -> dict[str, float]:
+    """All metrics that are defined for these clips.
+
+    `weighted_f1` and `macro_f1` as scikit-learn's (a class neither labelled nor predicted takes no part), `uar` = mean recall over
+    labelled classes, `<value>_ccc` after Lin (1989) with unbiased variances, `mer2023` = weighted_f1 - 0.25 * valence_mse.
+    """
+    scores = {name: float(values_R[0]) for name, values_R in resampled_scores(outcome, None).items()}
+    return {name: value for name, value in scores.items() if value == value}
+
+
+def resampled_scores(outcome: Outcome, uniform_RN: Tensor | None) -> dict[str, Tensor]:
+    """Metrics (R,) over resamples of the clips; NaN where a resample leaves one undefined.
+
+    `uniform_RN` in [0, 1) picks n of a metric's n labelled clips with replacement, alike for metrics over the same clips; None: each clip once.
+    """
+    scores: dict[str, Tensor] = {}
+    known_N = outcome.label_N >= 0
+    if known_N.any():
+        rows_RN = _pick(int(known_N.sum()), uniform_RN)
+        scores |= _emotion_scores(outcome.predicted_N[known_N][rows_RN], outcome.label_N[known_N][rows_RN], outcome.num_classes)
+    for name, value_N in outcome.values.items():
+        known_N = ~torch.isnan(outcome.value_labels[name])
+        if known_N.any():
+            rows_RN = _pick(int(known_N.sum()), uniform_RN)
+            predicted_RN, label_RN = value_N[known_N].double()[rows_RN], outcome.value_labels[name][known_N].double()[rows_RN]
+            scores[f"{name}_ccc"] = _concordance(predicted_RN, label_RN)
+            scores[f"{name}_mse"] = mean_squared_error(predicted_RN.T, label_RN.T, num_outputs=len(rows_RN)).reshape(-1)
+    if "weighted_f1" in scores and "valence_mse" in scores:
+        scores["mer2023"] = scores["weighted_f1"] - 0.25 * scores["valence_mse"]
+    return scores
+
+
+def _pick(num_known: int, uniform_RN: Tensor | None) -> Tensor:
+    if uniform_RN is None:
+        return torch.arange(num_known)[None]
+    return (uniform_RN[:, :num_known] * num_known).long()
+
+
+def _emotion_scores(predicted_RN: Tensor, label_RN: Tensor, num_classes: int) -> dict[str, Tensor]:
+    step = max(1, MAX_COUNTED // predicted_RN.shape[1])
+    counts_RC5 = torch.cat(
+        [
+            multiclass_stat_scores(predicted, label, num_classes, average="none", multidim_average="samplewise")
+            for predicted, label in zip(torch.split(predicted_RN, step), torch.split(label_RN, step), strict=True)
+        ]
+    ).double()
+    hit_RC, false_RC, _, missed_RC, support_RC = counts_RC5.unbind(dim=2)
+    f1_RC = 2 * hit_RC / (2 * hit_RC + false_RC + missed_RC).clamp_min(1)
+    used_RC = hit_RC + false_RC + missed_RC > 0
+    recall_RC = hit_RC / support_RC.clamp_min(1)
+    return {
+        "weighted_f1": (f1_RC * support_RC).sum(1) / support_RC.sum(1),
+        "macro_f1": f1_RC.sum(1) / used_RC.sum(1),
+        "uar": recall_RC.sum(1) / (support_RC > 0).sum(1),
+        "accuracy": hit_RC.sum(1) / support_RC.sum(1),
+    }
+
+
+def _concordance(predicted_RN: Tensor, label_RN: Tensor) -> Tensor:
+    """CCC (R,): 0 where one side is constant, as the formula gives; NaN where both are, or for a single clip."""
+    constant_R = (predicted_RN == predicted_RN[:, :1]).all(1)
+    constant_label_R = (label_RN == label_RN[:, :1]).all(1)
+    ccc_R = torch.where(constant_R & constant_label_R, torch.nan, 0.0).double()
+    varied_R = ~(constant_R | constant_label_R)
+    if varied_R.any():
+        # torchmetrics warns and gives NaN for constants, so it sees the others only.
+        ccc_R[varied_R] = concordance_corrcoef(predicted_RN[varied_R].T.squeeze(1), label_RN[varied_R].T.squeeze(1)).reshape(-1)
+    return ccc_R
+
+
+def confusion(outcome: Outcome) -> list[list[int]]:
+    """Counts (C, C) of labelled clips; rows are labels."""
+    known_N = outcome.label_N >= 0
+    counts_CC = multiclass_confusion_matrix(outcome.predicted_N[known_N], outcome.label_N[known_N], outcome.num_classes)
+    return [[int(count) for count in row] for row in counts_CC]
+
+
+def per_class(outcome: Outcome) -> list[dict[str, float]]:
+    """Precision, recall, F1 (0 where undefined, as scikit-learn's) and support of every class, in order."""
+    known_N = outcome.label_N >= 0
+    counts_C5 = multiclass_stat_scores(outcome.predicted_N[known_N], outcome.label_N[known_N], outcome.num_classes, average="none")
+    rows = []
+    for hit, false, _, missed, support in counts_C5.reshape(outcome.num_classes, 5).tolist():
+        precision, recall = hit / max(hit + false, 1), hit / max(support, 1)
+        rows.append({"precision": precision, "recall": recall, "f1": 2 * hit / max(2 * hit + false + missed, 1), "support": support})
+    return rows

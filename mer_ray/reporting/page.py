@@ -1,0 +1,70 @@
+"""Tables and figures -> one self-contained HTML page: plotly.js, style and script are inlined, nothing is fetched."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from mer_ray.reporting.figures import attention_figure, colour_of, curve_figure, runs_figure, value_figure
+from mer_ray.reporting.headline import headline
+from mer_ray.reporting.words import ABSENT, format_bytes, format_interval, format_mean, format_number, metric_title
+
+SIZE_MARK = "%%page-size%%"
+
+
+def render_page(title: str, tables: dict[str, Any]) -> str:
+    """The page of the tables of `build_tables`; it says its own size."""
+    folder = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(number=format_number, mean=format_mean, interval=format_interval, metric=metric_title)
+    page = environment.get_template("page.html.jinja").render(
+        title=title,
+        headline=headline(tables["summary"], tables["metric"]),
+        absent=ABSENT,
+        size=SIZE_MARK,
+        style=Markup((folder / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        script=Markup((folder / "page.js").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        plotly=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle
+        data=_json_script(tables),
+        figures=_json_script({name: json.loads(figure.to_json()) for name, figure in _figures(tables).items()}),
+        **tables,
+    )
+    return page.replace(SIZE_MARK, format_bytes(len(page.encode())))
+
+
+def _figures(tables: dict[str, Any]) -> dict[str, go.Figure]:
+    figures = {"runs": runs_figure(tables["summary"], tables["metric"])}
+    for run in tables["runs"]:
+        colour = colour_of(run["modalities"])
+        for name, title in (("train_loss", "training loss"), ("dev", None)):
+            curve = run["curves"][name]
+            if curve is not None:
+                label = title or f"dev {metric_title(curve['name'].removeprefix('dev_'))}"
+                figures[f"{run['slug']}-{name}"] = curve_figure(curve, label, colour)
+        if run["attention"] is not None:
+            figures[f"{run['slug']}-attention"] = attention_figure(run["attention"])
+        for points in run["values"]:
+            if points["labels"]:
+                figures[f"{run['slug']}-{points['name']}"] = value_figure(points, colour)
+    return figures
+
+
+def _json_script(value: Any) -> Markup:
+    """JSON that may stand in a script element: no `<`, and null for what JSON cannot say (NaN)."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - the only character that can end a script element is escaped
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

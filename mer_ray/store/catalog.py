@@ -1,0 +1,116 @@
+"""What a store holds: which encoders, and per encoder which clips are done, failed, or left to do."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mer_ray.core.errors import StoreError
+from mer_ray.store.layout import PartKind, Store
+from mer_ray.store.parts import list_parts
+from mer_ray.store.publishing import explain_faults
+from mer_ray.store.record import EncoderRecord, find_record
+from mer_ray.store.scanning import read_stable, scan_parts
+from mer_ray.store.schemas import ID_COLUMNS
+
+_ID_SCHEMA = pa.schema([(name, pa.string()) for name in ID_COLUMNS])
+
+
+def read_done(store: Store, corpus: str, key: str) -> pa.Table:
+    """The clips with features: clip_id, input_hash; a pair may come more than once.
+
+    Raises:
+        StoreError: a part is damaged or foreign.
+
+    """
+    return _read_ids(store, corpus, key, "features")
+
+
+def read_failed(store: Store, corpus: str, key: str) -> pa.Table:
+    """The clips with failures: clip_id, input_hash; a pair may come more than once.
+
+    Raises:
+        StoreError: a part is damaged or foreign.
+
+    """
+    return _read_ids(store, corpus, key, "failures")
+
+
+def left_to_do(store: Store, corpus: str, key: str, wanted: pa.Table, retry_failed: bool = False) -> pa.Table:
+    """The rows of `wanted` (clip_id, input_hash and any more) without features and, unless `retry_failed`, without failures.
+
+    A row counts only for the input hash it was made from: a clip whose file or sentence changed is left to do again.
+
+    Raises:
+        StoreError: `wanted` lacks an id, or a part is damaged or foreign.
+
+    """
+    for name in ID_COLUMNS:
+        if name not in wanted.column_names or wanted[name].null_count:
+            raise StoreError(f"planning {corpus}/{key}: the wanted clips need a {name} each; columns: {', '.join(wanted.column_names)}")
+    finished = [read_done(store, corpus, key)] + ([] if retry_failed else [read_failed(store, corpus, key)])
+    return exclude(wanted, pa.concat_tables(finished))
+
+
+def exclude(rows: pa.Table, unwanted: pa.Table) -> pa.Table:
+    """The rows whose (clip_id, input_hash) is not in the other table, in their order."""
+    return rows.filter(pc.invert(pc.is_in(_pairs(rows), value_set=_pairs(unwanted))))
+
+
+def list_encoders(store: Store, corpus: str) -> list[EncoderRecord]:
+    """The encoders of a corpus, by key; none where the store has no such corpus.
+
+    Raises:
+        StoreError: a folder of parts without its record, or an unreadable one.
+
+    """
+    records = []
+    for key in _list_names(store, store.kind_folder(corpus, "features")):
+        record = find_record(store, corpus, key)
+        if record is not None:
+            records.append(record)
+        # A writer that was killed before it wrote anything leaves an empty folder.
+        elif list_parts(store, store.part_folder(corpus, key, "features")):
+            path = store.locate(store.record_path(corpus, key))
+            raise StoreError(f"{path}: is missing beside its parts; restore it, or remove the folder to extract anew")
+    return records
+
+
+def resolve_encoder(store: Store, corpus: str, name_or_key: str) -> EncoderRecord:
+    """Find an encoder by its key `<name>@<identity8>`, or by its name where only one has it.
+
+    Raises:
+        StoreError: none or several; the message lists what is there.
+
+    """
+    records = list_encoders(store, corpus)
+    found = [record for record in records if name_or_key in (record.key, record.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise StoreError(
+            f"{store.url}: {corpus} has {len(found)} encoders named {name_or_key}; write one of {', '.join(record.key for record in found)}"
+        )
+    if records:
+        raise StoreError(f"{store.url}: {corpus} has no encoder {name_or_key}; it has {', '.join(record.key for record in records)}")
+    corpora = ", ".join(_list_names(store, store.root)) or "nothing yet"
+    raise StoreError(f"{store.url}: no features of corpus {corpus}; the store has {corpora}; run `mer-ray extract` first")
+
+
+def _list_names(store: Store, folder: str) -> Sequence[str]:
+    with explain_faults(store, folder, "listed"):
+        try:
+            entries = store.filesystem.ls(folder, detail=True)
+        except FileNotFoundError:
+            return []
+    return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
+
+
+def _read_ids(store: Store, corpus: str, key: str, kind: PartKind) -> pa.Table:
+    parts = read_stable(store, store.part_folder(corpus, key, kind), lambda: scan_parts(store, corpus, key, kind))
+    return pa.concat_tables([_ID_SCHEMA.empty_table(), *(part.ids.cast(_ID_SCHEMA) for part in parts)])
+
+
+def _pairs(table: pa.Table) -> pa.ChunkedArray:
+    """One string per row; the separator occurs in no id."""
+    return pc.binary_join_element_wise(table["clip_id"], table["input_hash"], "\x1f")

@@ -1,0 +1,87 @@
+"""Where everything lies in a store, and the file system it lies on.
+
+<store>/<corpus>/features/<key>/part-<hash>.parquet, _encoder.json
+<store>/<corpus>/failures/<key>/part-<hash>.parquet
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import fsspec
+
+from mer_ray.core.errors import StoreError
+
+PartKind = Literal["features", "failures"]
+
+RECORD_NAME = "_encoder.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A feature store: `root` is an absolute folder, or bucket and prefix on S3. Pickles; opens its connection when used."""
+
+    url: str
+    root: str
+    protocol: Literal["file", "s3"]
+
+    @property
+    def is_local(self) -> bool:
+        """True where files can be renamed in place."""
+        return self.protocol == "file"
+
+    @cached_property
+    def filesystem(self) -> Any:
+        """The fsspec file system; S3 takes credentials and AWS_ENDPOINT_URL from the usual environment."""
+        if self.is_local:
+            return fsspec.filesystem("file")
+        # Other processes add parts all the time: a cached listing would hide them.
+        return fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True)
+
+    def corpus_folder(self, corpus: str) -> str:
+        """The folder of one corpus."""
+        return f"{self.root}/{_checked(corpus, 'corpus')}"
+
+    def kind_folder(self, corpus: str, kind: PartKind) -> str:
+        """The folder that holds one folder per encoder."""
+        return f"{self.corpus_folder(corpus)}/{kind}"
+
+    def part_folder(self, corpus: str, key: str, kind: PartKind) -> str:
+        """The folder of the parts of one encoder."""
+        return f"{self.kind_folder(corpus, kind)}/{_checked(key, 'encoder key')}"
+
+    def record_path(self, corpus: str, key: str) -> str:
+        """The path of an encoder's `_encoder.json`."""
+        return f"{self.part_folder(corpus, key, 'features')}/{RECORD_NAME}"
+
+    def locate(self, path: str) -> str:
+        """A path of this store as a person would type it."""
+        return path if self.is_local else f"s3://{path}"
+
+
+def open_store(url: str | Path) -> Store:
+    """Open a store in a local folder or under `s3://bucket/prefix`; nothing is created or contacted yet.
+
+    Raises:
+        StoreError: another protocol, or `s3://` without a bucket.
+
+    """
+    text = str(url)
+    protocol, separator, rest = text.partition("://")
+    if not separator or protocol == "file":
+        folder = os.path.abspath(os.path.expanduser(rest if separator else text))
+        return Store(url=folder, root=folder, protocol="file")
+    root = rest.strip("/")
+    if protocol != "s3" or not root:
+        raise StoreError(f"store {text}: not a place for a store; write a local folder or s3://bucket/prefix")
+    return Store(url=f"s3://{root}", root=root, protocol="s3")
+
+
+def _checked(name: str, what: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise StoreError(f"{what} {name!r}: cannot be a folder's name; use letters, digits and . _ @ + -, starting with a letter or digit")
+    return name

@@ -1,0 +1,141 @@
+"""What a training run is made of."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mer_ray.batching import Normalise, StreamConfig
+from mer_ray.core.config import Config, apply_overrides, parse_config, where_or_how_fast
+from mer_ray.models import AnyModel, AttentionConfig
+from mer_ray.objectives import ClassWeights, metric_names
+
+ValueName = Literal["valence", "arousal", "dominance"]
+
+# What candidates may not change: the data, the protocol, or where and how the run is done.
+FIXED_BY_RUN = {"manifest", "store", "out", "inputs", "values", "protocol", "seeds", "candidates", "select_metric", "normalise"}
+FIXED_BY_RUN |= {"num_workers", "device", "precision", "checkpoint_interval_s"}
+
+
+class FoldsProtocol(Config):
+    """The manifest's folds in turn as test; all clips of the other folds train. `dev: next_fold` takes the next fold out of training."""
+
+    name: Literal["folds"] = "folds"
+    dev: Literal["none", "next_fold"] = "none"
+
+    @property
+    def label(self) -> str:
+        """As run.json and tables name it."""
+        return "folds" if self.dev == "none" else "folds, the next fold as dev"
+
+    @property
+    def has_dev(self) -> bool:
+        """Whether there is a dev set for early stopping."""
+        return self.dev != "none"
+
+
+class SplitsProtocol(Config):
+    """The manifest's splits by name: one trains, `dev` stops and selects, all of `test` are predicted."""
+
+    name: Literal["splits"]
+    train: str = "train"
+    dev: str | None = "dev"
+    test: list[str] = ["test"]
+
+    @property
+    def label(self) -> str:
+        """As run.json and tables name it."""
+        return f"splits, trained on {self.train}"
+
+    @property
+    def has_dev(self) -> bool:
+        """Whether there is a dev set for early stopping."""
+        return self.dev is not None
+
+    @model_validator(mode="after")
+    def _refuse_overlap(self) -> "SplitsProtocol":
+        names = [self.train, *([self.dev] if self.dev else []), *self.test]
+        if len(set(names)) < len(names):
+            raise ValueError(f"train, dev and test are different splits; these are {', '.join(names)}")
+        return self
+
+
+class EarlyStopping(Config):
+    """Stop after `patience` epochs without a better dev `metric`; the best epoch's weights predict."""
+
+    metric: str = "weighted_f1"
+    patience: int = Field(15, ge=1)
+
+
+class TrainConfig(Config):
+    """A run: what it reads, what it fits, how it is judged.
+
+    `candidates` are sets of dotted changes to this config; each outer fold takes the one with the best `select_metric` in an inner
+    loop over the other folds (with splits: on dev). `precision: auto` is bfloat16 autocast on a GPU and float32 on a CPU.
+    `num_workers` > 1 trains through Ray Train. A checkpoint is written at most every `checkpoint_interval_s`.
+    """
+
+    manifest: Path = where_or_how_fast()
+    store: str = where_or_how_fast()
+    out: Path = where_or_how_fast()
+    inputs: list[StreamConfig] = Field(min_length=1)
+    model: AnyModel = AttentionConfig()
+    values: list[ValueName] = []
+    protocol: Annotated[FoldsProtocol | SplitsProtocol, Field(discriminator="name")] = FoldsProtocol()
+    seeds: list[int] = Field([0], min_length=1)
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    warm_up: float = Field(0.05, ge=0, lt=1, description="share of all steps in which the learning rate rises from 0")
+    weight_decay: float = Field(1e-2, ge=0)
+    gradient_clip: float | None = Field(1.0, gt=0)
+    class_weights: ClassWeights = "none"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    value_weight: float = Field(1.0, ge=0)
+    early_stopping: EarlyStopping | None = None
+    normalise: Normalise = "train"
+    candidates: list[dict[str, Any]] = []
+    select_metric: str = "weighted_f1"
+    num_workers: int = where_or_how_fast(1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = where_or_how_fast("auto")
+    precision: Literal["auto", "float32", "bfloat16"] = where_or_how_fast("auto")
+    checkpoint_interval_s: float = where_or_how_fast(10.0, ge=0)
+
+    @field_validator("seeds", "values")
+    @classmethod
+    def _refuse_doubles(cls, listed: list[Any]) -> list[Any]:
+        if len(set(listed)) < len(listed):
+            raise ValueError("names one twice")
+        return listed
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainConfig":
+        allowed = metric_names(self.values)
+        asked = {"select_metric": self.select_metric} | ({"early_stopping.metric": self.early_stopping.metric} if self.early_stopping else {})
+        for key, metric in asked.items():
+            if metric not in allowed:
+                raise ValueError(f"{key}: {metric!r} is not a metric of this task; allowed: {', '.join(allowed)}")
+        if self.early_stopping and not self.protocol.has_dev:
+            raise ValueError("early_stopping needs a dev set; set protocol.dev (next_fold, or a split), or early_stopping: null")
+        if self.candidates and self.protocol.name == "splits" and not self.protocol.has_dev:
+            raise ValueError("candidates are chosen on dev when the protocol is splits; set protocol.dev, or leave candidates out")
+        for number, changes in enumerate(self.candidates):
+            fixed = sorted({key.partition(".")[0] for key in changes} & FIXED_BY_RUN)
+            if fixed or not changes:
+                raise ValueError(f"candidates.{number}: {'may not change ' + ', '.join(fixed) if fixed else 'changes nothing'}")
+            self.candidate(number)
+        return self
+
+    def candidate(self, number: int | None) -> "TrainConfig":
+        """This config with one candidate's changes, or as it is for None.
+
+        Raises:
+            ConfigError: a candidate sets an unknown key or a wrong value.
+
+        """
+        base = self.model_dump(mode="json") | {"candidates": []}
+        if number is None:
+            return TrainConfig.model_validate(base)
+        changes = [f"{key}={json.dumps(value)}" for key, value in self.candidates[number].items()]
+        return parse_config(TrainConfig, apply_overrides(base, changes), f"candidates.{number}")

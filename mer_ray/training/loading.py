@@ -1,0 +1,115 @@
+"""Manifest and store -> TrainingData."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mer_ray.batching import EncoderFeatures, Stream, StreamConfig, build_streams, pick_layers
+from mer_ray.core.batch import TaskSpec
+from mer_ray.core.errors import RunError
+from mer_ray.core.manifest import read_manifest
+from mer_ray.core.media_types import FloatArray
+from mer_ray.store.catalog import read_failed, resolve_encoder
+from mer_ray.store.layout import Store, open_store
+from mer_ray.store.reader import read_pooled
+from mer_ray.training.config import FoldsProtocol, SplitsProtocol, TrainConfig
+from mer_ray.training.training_data import IntArray, TrainingData
+
+
+def load_training_data(config: TrainConfig) -> TrainingData:
+    """Read the clips that the protocol uses, their labels and their features.
+
+    Raises:
+        ConfigError: inputs name layers that the store does not have.
+        ManifestError, StoreError: the manifest or the store cannot be read.
+        RunError: no clips for this protocol, no classes, or clips whose features were never extracted.
+
+    """
+    manifest = read_manifest(config.manifest)
+    rows = _used_rows(manifest.table, config.protocol)
+    classes = manifest.facts.classes
+    if rows.num_rows == 0 or not classes:
+        wanted = "folds (`manifest: {folds: ...}`)" if isinstance(config.protocol, FoldsProtocol) else "the splits that protocol names"
+        raise RunError(f"{config.manifest}: nothing to train on; the manifest needs emotion labels and {wanted}")
+    clip_ids = rows["clip_id"].to_pylist()
+    streams, num_failed = _read_streams(config, manifest.facts.corpus, clip_ids)
+    return TrainingData(
+        corpus=manifest.facts.corpus,
+        task=TaskSpec(classes, tuple(config.values)),
+        clip_ids=clip_ids,
+        speaker_ids=rows["speaker_id"].to_pylist(),
+        splits=rows["split"].to_pylist(),
+        folds_N=rows["fold"].fill_null(-1).to_numpy().astype(np.int64),
+        emotion_N=_emotion_numbers(rows["emotion"], classes),
+        values={name: rows[name].cast(pa.float32()).fill_null(float("nan")).to_numpy() for name in config.values},
+        streams=streams,
+        emotion_probs_NC=_soft_labels(rows, classes),
+        num_failed=num_failed,
+    )
+
+
+def _used_rows(table: pa.Table, protocol: FoldsProtocol | SplitsProtocol) -> pa.Table:
+    if isinstance(protocol, FoldsProtocol):
+        return table.filter(pc.is_valid(table["fold"]))
+    names = [protocol.train, *([protocol.dev] if protocol.dev else []), *protocol.test]
+    return table.filter(pc.is_in(table["split"], pa.array(names, pa.string())))
+
+
+def _emotion_numbers(emotion: pa.ChunkedArray, classes: tuple[str, ...]) -> IntArray:
+    numbers = pc.index_in(emotion, pa.array(classes, pa.string()))
+    unknown = pc.unique(emotion.filter(pc.and_(pc.is_null(numbers), pc.is_valid(emotion)))).to_pylist()
+    if unknown:
+        raise RunError(f"the manifest has emotions {', '.join(unknown)} outside its classes {', '.join(classes)}; make it anew")
+    result: IntArray = numbers.fill_null(-1).to_numpy().astype(np.int64)
+    return result
+
+
+def _soft_labels(rows: pa.Table, classes: tuple[str, ...]) -> FloatArray | None:
+    """Soft labels (N, C), one-hot where a clip has only a class, zeros where it has none; None without any soft label."""
+    soft = rows["emotion_probs"].to_pylist()
+    if all(probs is None for probs in soft):
+        return None
+    emotion_N = _emotion_numbers(rows["emotion"], classes)
+    return np.stack([_soft_label(probs, int(number), len(classes)) for probs, number in zip(soft, emotion_N, strict=True)])
+
+
+def _soft_label(probs: Sequence[float] | None, number: int, num_classes: int) -> FloatArray:
+    if probs is not None:
+        return np.asarray(probs, dtype=np.float32)
+    one_hot_C = np.zeros(num_classes, dtype=np.float32)
+    if number >= 0:
+        one_hot_C[number] = 1.0
+    return one_hot_C
+
+
+def _read_streams(config: TrainConfig, corpus: str, clip_ids: list[str]) -> tuple[list[Stream], dict[str, int]]:
+    store = open_store(config.store)
+    found, num_failed = [], {}
+    for stream in config.inputs:
+        features, failed = _read_features(store, corpus, stream, clip_ids)
+        found.append(features)
+        if failed:
+            num_failed[features.encoder] = failed
+    return build_streams(config.inputs, found), num_failed
+
+
+def _read_features(store: Store, corpus: str, config: StreamConfig, clip_ids: list[str]) -> tuple[EncoderFeatures, int]:
+    record = resolve_encoder(store, corpus, config.encoder)
+    layers = pick_layers(config, record.key, list(record.layers))
+    pooled = read_pooled(store, corpus, record, layers, config.statistics, clip_ids)
+    failed = set(pooled.missing) & _failed_ids(store, corpus, record.key) if pooled.missing else set()
+    never = len(pooled.missing) - len(failed)
+    if never:
+        example = next(clip_id for clip_id in pooled.missing if clip_id not in failed)
+        raise RunError(
+            f"{store.url}: {record.key} lacks features of {never} of {len(clip_ids)} clips (one is {example!r}); "
+            f"run `mer-ray extract` with this manifest, store and encoder"
+        )
+    return EncoderFeatures(record.key, record.modality, layers, pooled.present, pooled.columns), len(failed)
+
+
+def _failed_ids(store: Store, corpus: str, key: str) -> set[Any]:
+    return set(read_failed(store, corpus, key)["clip_id"].to_pylist())
