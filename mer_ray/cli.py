@@ -80,7 +80,7 @@ def synth(
     features: Annotated[bool, typer.Option("--features", help="Make a store of planted features instead of media.")] = False,
 ) -> None:
     """Make a synthetic corpus of real .mp4 files, with the best possible scores stored beside it."""
-    _run_verb("synth", words, print_config, dry_run, ["kind=features"] if features else [])
+    _run_verb("synth", words, print_config, dry_run, {}, {"features": {}} if features else {})
 
 
 @app.command()
@@ -91,7 +91,7 @@ def manifest(
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Write the good rows and a table of the bad.")] = False,
 ) -> None:
     """Turn a corpus into a manifest: scan, probe headers, validate, fold."""
-    _run_verb("manifest", words, print_config, dry_run, ["keep_going=true"] if keep_going else [])
+    _run_verb("manifest", words, print_config, dry_run, {"keep_going": True} if keep_going else {}, {})
 
 
 @app.command()
@@ -102,13 +102,13 @@ def extract(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try clips again that failed before.")] = False,
 ) -> None:
     """Encode the clips of a manifest into a feature store, on Ray Data."""
-    _run_verb("extract", words, print_config, dry_run, ["retry_failed=true"] if retry_failed else [])
+    _run_verb("extract", words, print_config, dry_run, {"retry_failed": True} if retry_failed else {}, {})
 
 
 @app.command()
 def train(words: Words = None, print_config: PrintConfig = False, dry_run: DryRun = False) -> None:
     """Train a fusion model over folds and seeds."""
-    _run_verb("train", words, print_config, dry_run, [])
+    _run_verb("train", words, print_config, dry_run, {}, {})
 
 
 @app.command()
@@ -160,13 +160,15 @@ def schema(verb: Annotated[str | None, typer.Argument(help="A verb; the job file
     _print(json.dumps(config_class.model_json_schema(), indent=2))
 
 
-def _run_verb(name: str, words: list[str] | None, print_config: bool, dry_run: bool, flags: list[str]) -> None:
+def _run_verb(
+    name: str, words: list[str] | None, print_config: bool, dry_run: bool, flags: dict[str, Any], defaults: dict[str, Any]
+) -> None:
     from mer_ray.workflow.verbs import VERBS
 
     verb = VERBS[name]
     path, overrides = _split(words)
-    data: dict[str, Any] = load_yaml(path) if path else {}
-    config = parse_config(verb.config_class, apply_overrides(data, [*overrides, *flags]), str(path or f"mer-ray {name}"))
+    data = apply_overrides(load_yaml(path) if path else {}, overrides)
+    config = parse_config(verb.config_class, {**defaults, **data, **flags}, str(path or f"mer-ray {name}"))
     console = Console()
     if print_config:
         _print(dump_yaml(config))

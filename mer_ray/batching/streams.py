@@ -18,6 +18,7 @@ from mer_ray.core.media_types import BoolArray, FloatArray
 
 Statistic = Literal["mean", "std"]
 
+
 class StreamConfig(Config):
     """What a model reads of one encoder.
 
@@ -50,8 +51,10 @@ class StreamConfig(Config):
             raise ConfigError(
                 f"inputs, {self.encoder}: combine: {self.combine} needs layers of one size, these have {shown}; use concat or separate"
             )
-        x_ND = np.sum(parts, axis=0, dtype=np.float32)
-        return [self._stream(features, name, features.layers, x_ND / np.float32(len(parts)) if self.combine == "mean" else x_ND)]
+        x_ND: FloatArray = np.sum(parts, axis=0, dtype=np.float32)
+        if self.combine == "mean":
+            x_ND /= np.float32(len(parts))
+        return [self._stream(features, name, features.layers, x_ND)]
 
     def _statistics_of(self, features: EncoderFeatures, layer: str) -> FloatArray:
         parts = [features.columns[f"{statistic}_{layer}"] for statistic in self.statistics]

@@ -45,11 +45,18 @@ def measure_extraction() -> list[Figure]:
         run_command(
             ["mer_ray.cli", "manifest", "corpus.name=files", f"corpus.path={folder / 'clips'}", f"out={folder / 'manifest.parquet'}"]
         )
-        floors, works, fixed = [], [], []
+        floors: list[float] = []
+        works: list[float] = []
+        fixed: list[float] = []
         for round_ in range(ROUNDS):
-            sides = [lambda: floors.append(_floor_s(folder, cores)), lambda: _extract(folder, works, fixed)]
-            for measure in sides if round_ % 2 == 0 else reversed(sides):
-                measure()
+            sides = ["floor", "extract"] if round_ % 2 == 0 else ["extract", "floor"]
+            for side in sides:
+                if side == "floor":
+                    floors.append(_floor_s(folder, cores))
+                else:
+                    work_s, fixed_s = _extract(folder)
+                    works.append(work_s)
+                    fixed.append(fixed_s)
     ratio = statistics.median(works) / statistics.median(floors)
     note = f"{NUM_CLIPS} clips, spectral + gradient + 2-layer HuBERT, {cores} cores; floor {statistics.median(floors):.1f} s"
     return [
@@ -92,7 +99,7 @@ def _encoder_configs(folder: Path) -> list[dict[str, str]]:
     return [{"name": "spectral"}, {"name": "gradient"}, {"name": "hubert", "weights": str(folder / "hubert")}]
 
 
-def _extract(folder: Path, works: list[float], fixed: list[float]) -> None:
+def _extract(folder: Path) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(dir=folder) as store:
         config, summary = Path(store) / "extract.yaml", Path(store) / "summary.json"
         entries = {
@@ -104,8 +111,7 @@ def _extract(folder: Path, works: list[float], fixed: list[float]) -> None:
         config.write_text(yaml.safe_dump(entries))
         run_command(["mer_ray.cli", "extract", str(config)])
         measured = json.loads(summary.read_text())
-    works.append(measured["work_s"])
-    fixed.append(measured["wall_s"] - measured["work_s"])
+    return measured["work_s"], measured["wall_s"] - measured["work_s"]
 
 
 def _floor_s(folder: Path, cores: int) -> float:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Figure:
-    """A value with its unit; `better` says which direction is good, `bar` (None = no bar) what it must reach, `note` how it was measured."""
+    """A value with its unit; `better` is the good direction, `bar` what it must reach (None = no bar), `note` how it was measured."""
 
     name: str
     value: float

@@ -1,5 +1,6 @@
 """One way into Ray: the cluster that RAY_ADDRESS names, or a local one that ends with the block."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,10 +42,10 @@ def connect() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         if address:
-            ray.init(address=address, logging_level="WARNING")
+            ray.init(address=address, logging_level=logging.WARNING)
         else:
             # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
-            ray.init(include_dashboard=False, logging_level="WARNING", log_to_driver=False)
+            ray.init(include_dashboard=False, logging_level=logging.WARNING, log_to_driver=False)
     except AuthenticationError as error:
         raise ClusterError(
             f"{address}: the Ray cluster refuses this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"

@@ -17,6 +17,7 @@ from mer_ray.corpora.faults import Fault
 
 # A corpus's name is a folder of the store: no separators, no hive partition sign, no hidden folder.
 _CORPUS_NAME = re.compile(r"\w[\w .,()-]*")
+_NAME_RULE = "cannot name a folder of the store; allowed: letters, digits, blanks and _ - . , ( )"
 _NULLABLE_SCHEMA = pa.schema([field.with_nullable(True) for field in MANIFEST_SCHEMA])
 
 
@@ -28,6 +29,27 @@ def _low_below_high(ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[f
 
 
 ValueRanges = Annotated[dict[Literal["valence", "arousal", "dominance"], tuple[float, float]], AfterValidator(_low_below_high)]
+
+
+def _names_a_folder(name: str) -> str:
+    if _CORPUS_NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} {_NAME_RULE}")
+    return name
+
+
+CorpusName = Annotated[str, AfterValidator(_names_a_folder)]
+
+
+def choose_corpus_name(given: str | None, default: str) -> str:
+    """The given name, else the default if it can be a folder of the store.
+
+    Raises:
+        ConfigError: the default cannot.
+
+    """
+    if given is None and _CORPUS_NAME.fullmatch(default) is None:
+        raise ConfigError(f"corpus_name: required, because the default {default!r} {_NAME_RULE}")
+    return default if given is None else given
 
 
 @dataclass(frozen=True)
@@ -90,15 +112,3 @@ def manifest_table(columns: Mapping[str, Sequence[Any]], num_rows: int) -> pa.Ta
         for field in _NULLABLE_SCHEMA
     ]
     return pa.Table.from_arrays(arrays, schema=_NULLABLE_SCHEMA)
-
-
-def check_corpus_name(name: str) -> str:
-    """Return a name that can be a folder of the store.
-
-    Raises:
-        ConfigError: it cannot.
-
-    """
-    if _CORPUS_NAME.fullmatch(name) is None:
-        raise ConfigError(f"corpus_name: {name!r} cannot name a folder of the store; allowed: letters, digits, spaces and _ - . , ( )")
-    return name

@@ -9,7 +9,7 @@ from pydantic import Field
 from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import ManifestFacts
-from mer_ray.corpora._base import Corpus, CorpusConfig, Scan, check_corpus_name, manifest_table
+from mer_ray.corpora._base import Corpus, CorpusConfig, CorpusName, Scan, choose_corpus_name, manifest_table
 from mer_ray.corpora.faults import Fault
 from mer_ray.corpora.listing import list_files
 from mer_ray.corpora.paths import absolute_root, name_of
@@ -29,7 +29,7 @@ class FilesCorpusConfig(CorpusConfig):
 
     name: Literal["files"] = "files"
     path: str = where_or_how_fast(min_length=1)
-    corpus_name: str | None = None
+    corpus_name: CorpusName | None = None
     suffixes: tuple[str, ...] = Field((*VIDEO_SUFFIXES, *AUDIO_SUFFIXES), min_length=1)
     split: str = Field("unlabelled", min_length=1)
 
@@ -47,7 +47,7 @@ class FilesCorpus(Corpus):
 
     def facts(self) -> ManifestFacts:
         """No classes: the clips are unlabelled."""
-        return ManifestFacts(corpus=check_corpus_name(self.config.corpus_name or name_of(self.root)), classes=(), root=self.root)
+        return ManifestFacts(corpus=choose_corpus_name(self.config.corpus_name, name_of(self.root)), classes=(), root=self.root)
 
     def scan(self) -> Scan:
         """List the folder; an id that two files share is a fault of the validation."""
@@ -61,9 +61,7 @@ class FilesCorpus(Corpus):
         for number, item in enumerate(list_files(self.root), start=1):
             clip_id, suffix = posixpath.splitext(item.path)
             if item.problem is not None:
-                faults.append(
-                    Fault(number, None, "path", f"{item.path!r} {item.problem}", "folders; for other layouts take the corpus `table`")
-                )
+                faults.append(Fault(number, None, "path", f"{item.path!r} {item.problem}", "folders; or the corpus `table`"))
             elif suffix.lower() in suffixes:
                 paths.append(item.path)
                 row_numbers.append(number)

@@ -57,7 +57,7 @@ class StratifiedFoldsConfig(BaseFoldsConfig):
         rarest, num_rarest = min(Counter(strata.tolist()).items(), key=lambda item: (item[1], item[0]))
         if num_rarest < self.num_folds:
             raise ManifestError(
-                f"folds: {self.num_folds} folds, but class {rarest!r} has {num_rarest} labelled clips; "
+                f"folds: {self.num_folds} folds, but class {str(rarest)!r} has {num_rarest} labelled clips; "
                 f"take at most {num_rarest} folds, or leave the class out of the table"
             )
         groups = _groups(clips, contents)
@@ -67,12 +67,13 @@ class StratifiedFoldsConfig(BaseFoldsConfig):
                 f"folds: {self.num_folds} folds, but {num_groups} speakers with labelled clips, and none may be in two folds; "
                 f"take at most {num_groups} folds"
             )
+        options = {"n_splits": self.num_folds, "shuffle": True, "random_state": self.seed}
         if num_groups == len(groups):
-            splitter = StratifiedKFold(self.num_folds, shuffle=True, random_state=self.seed)
+            parts = StratifiedKFold(**options).split(strata, strata)
         else:
-            splitter = StratifiedGroupKFold(self.num_folds, shuffle=True, random_state=self.seed)
+            parts = StratifiedGroupKFold(**options).split(strata, strata, groups)
         folds = np.full(len(strata), -1, dtype=np.int32)
-        for fold, (_, held_out) in enumerate(splitter.split(strata, strata, groups)):
+        for fold, (_, held_out) in enumerate(parts):
             folds[held_out] = fold
         empty = sorted(set(range(self.num_folds)) - set(folds.tolist()))
         if empty:
@@ -99,7 +100,7 @@ class LeaveOneSpeakerOutConfig(BaseFoldsConfig):
             )
         speakers, folds = np.unique(np.asarray(clips["speaker_id"].to_pylist()), return_inverse=True)
         if len(speakers) < 2:
-            raise ManifestError(f"folds: leave_one_speaker_out needs at least 2 speakers, all labelled clips are of {speakers[0]!r}")
+            raise ManifestError(f"folds: leave_one_speaker_out needs at least 2 speakers, all labelled clips are of {str(speakers[0])!r}")
         return folds.astype(np.int32)
 
 

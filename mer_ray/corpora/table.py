@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import MANIFEST_SCHEMA, MEDIA_COLUMNS, PATH_COLUMNS, ManifestFacts
-from mer_ray.corpora._base import Corpus, CorpusConfig, Scan, ValueRanges, check_corpus_name, manifest_table
+from mer_ray.corpora._base import Corpus, CorpusConfig, CorpusName, Scan, ValueRanges, choose_corpus_name, manifest_table
 from mer_ray.corpora.cells import CellError, read_cell
 from mer_ray.corpora.faults import Fault
 from mer_ray.corpora.paths import absolute_root, name_of, parent_of, relative_to_root
@@ -32,7 +32,7 @@ class TableCorpusConfig(CorpusConfig):
     name: Literal["table"] = "table"
     path: str = where_or_how_fast(min_length=1)
     root: str | None = where_or_how_fast(None, min_length=1)
-    corpus_name: str | None = None
+    corpus_name: CorpusName | None = None
     classes: tuple[str, ...] | None = Field(None, min_length=1)
     value_ranges: ValueRanges = Field(default_factory=dict)
     columns: dict[str, str] = Field(default_factory=dict)
@@ -74,7 +74,7 @@ class TableCorpus(Corpus):
         if classes is None:
             classes = tuple(sorted({str(name) for name in self._scan.table["emotion"].to_pylist() if name is not None}))
         return ManifestFacts(
-            corpus=check_corpus_name(self.config.corpus_name or posixpath.splitext(name_of(self.config.path))[0]),
+            corpus=choose_corpus_name(self.config.corpus_name, posixpath.splitext(name_of(self.config.path))[0]),
             classes=classes,
             root=self.root,
             value_ranges={str(name): limits for name, limits in self.config.value_ranges.items()},

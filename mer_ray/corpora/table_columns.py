@@ -31,7 +31,7 @@ def match_columns(header: Collection[str], renamed: Mapping[str, str], ignored: 
         faults.append(Fault(None, None, "path", "column is missing", allowed))
     allowed = f"{', '.join(MANIFEST_SCHEMA.names)}; others: name them in `columns`, or list them in `ignore_columns`"
     faults += [
-        Fault(None, None, name, f"unknown column{nearest_column(name)}", allowed)
+        Fault(None, None, name, f"unknown column {name!r}{nearest_column(name)}", allowed)
         for name in header
         if name not in taken and name not in class_columns
     ]

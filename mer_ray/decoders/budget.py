@@ -10,7 +10,7 @@ class Budget:
     def __init__(self, clip_name: str, limits: MediaLimits) -> None:
         self._clip_name = clip_name
         self._limit_mb = limits.max_decoded_mb
-        self._left_bytes = limits.max_decoded_mb * BYTES_PER_MB
+        self.left_bytes = limits.max_decoded_mb * BYTES_PER_MB
 
     def take(self, num_bytes: int) -> None:
         """Count bytes that are about to be held.
@@ -19,8 +19,8 @@ class Budget:
             MediaError: more than `max_decoded_mb` in all.
 
         """
-        self._left_bytes -= num_bytes
-        if self._left_bytes < 0:
+        self.left_bytes -= num_bytes
+        if self.left_bytes < 0:
             raise MediaError(
                 f"{self._clip_name}: needs more memory than the limit max_decoded_mb={self._limit_mb}; "
                 "cut the clip into segments (start_s, end_s), ask for fewer frames, or raise the limit"

@@ -1,14 +1,12 @@
 """Packets of pictures to the few frames that encoders want.
 
-Shapes: P packets or pictures of the stream, N frames wanted.
+Shapes: P pictures of the stream, N frames wanted.
 """
 
 from collections import deque
 from collections.abc import Collection, Iterator
-from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -16,114 +14,124 @@ from av.video.stream import VideoStream
 from mer_ray.core.errors import MediaError
 from mer_ray.core.media_types import FrameFormat, Frames
 from mer_ray.decoders.budget import Budget
-from mer_ray.decoders.container import check_pixels, explain_errors
+from mer_ray.decoders.container import OpenMedia, check_pixels, explain_errors
+from mer_ray.decoders.frame_choice import Times, choose_frames
 from mer_ray.decoders.limits import MediaLimits
+from mer_ray.decoders.picture_packets import needed_packets, shown_at
 from mer_ray.decoders.scaling import FrameScaler
+from mer_ray.decoders.timeline import tick_s
 
-Times = npt.NDArray[np.float64]
+# Only for a stream of a single picture that does not say how long it is shown.
+_ONE_PICTURE_S = 0.04
 
 
 class Pictures:
     """Collects one stream's compressed packets; their times say which frames are wanted before any is decoded.
 
-    Each frame format is served from the frames on screen at the centres of equal intervals, each frame once: `num_frames` intervals
-    over the time in which there are pictures, or intervals of 1 / `rate_hz`. So a clip with fewer pictures than `num_frames` gives all
-    of them, and a one-frame video gives one.
+    `zero_s` is the container time of the clip's second 0.
     """
 
-    def __init__(self, name: str, stream: VideoStream, zero: Fraction, start_s: float, end_s: float, budget: Budget, limits: MediaLimits) -> None:
-        self._name, self._stream, self._zero, self._budget, self._limits = name, stream, zero, budget, limits
+    def __init__(
+        self, media: OpenMedia, stream: VideoStream, zero_s: float, start_s: float, end_s: float, budget: Budget, limits: MediaLimits
+    ) -> None:
+        self._name, self._stream, self._zero_s, self._budget, self._limits = media.name, stream, zero_s, budget, limits
         self._start_s, self._end_s = start_s, end_s
+        self._tick_s = tick_s(stream)
+        # AVI stores no times but the order of decoding, and FFmpeg's guesses are wrong where pictures are reordered.
+        self._has_times = media.format != "avi"
         self._packets: list[Packet[VideoStream]] = []
 
-    def add(self, packet: Packet[VideoStream]) -> None:
+    def add(self, packet: "Packet[VideoStream]") -> None:
         """Keep one compressed packet.
 
         Raises:
-            MediaError: beyond the budget.
+            MediaError: beyond the budget, or without a time.
 
         """
+        if packet.pts is None or not self._has_times:
+            packet.pts = packet.dts
+            self._has_times = False
+        if packet.pts is None:
+            raise MediaError(f"{self._name}: a picture without a time; convert the file")
         self._budget.take(packet.size)
         self._packets.append(packet)
 
-    @property
-    def begin_s(self) -> float | None:
-        """The time of the first picture that was read."""
-        shown = [_ticks(packet) for packet in self._packets if not packet.is_discard]
-        return self._seconds(min(shown)) if shown else None
-
     def finish(self, formats: Collection[FrameFormat]) -> dict[FrameFormat, Frames]:
-        """Decode what the formats want: RGB uint8 (N, size, size, 3) each, times from the segment's start in seconds.
+        """Decode what the formats want: RGB uint8 (N, size, size, 3) each, times in seconds from the segment's start.
 
         Raises:
-            MediaError: no pictures in the segment, damaged ones among the wanted, or beyond the budget.
+            MediaError: no pictures in the segment, damaged ones, or beyond the budget.
 
         """
-        ticks_P = sorted({_ticks(packet) for packet in self._packets if not packet.is_discard})
-        times_P = np.array([self._seconds(ticks) for ticks in ticks_P], np.float64)
-        wanted = {frame_format: self._choose(frame_format, times_P) for frame_format in formats}
-        for frame_format, indices_N in wanted.items():
-            self._budget.take(len(indices_N) * frame_format.size**2 * 3)
+        ticks_P = sorted({shown_at(packet) for packet in self._packets if not packet.is_discard})
+        times_P: Times = np.array([self._seconds(ticks) for ticks in ticks_P], np.float64)
+        begin_s, end_s = self._extent_s(times_P)
+        chosen = {frame_format: choose_frames(frame_format, times_P, begin_s, end_s) for frame_format in formats}
+        self._budget.take(sum(len(indices) * frame_format.size**2 * 3 for frame_format, indices in chosen.items()))
         images = {
-            frame_format: np.empty((len(indices_N), frame_format.size, frame_format.size, 3), np.uint8)
-            for frame_format, indices_N in wanted.items()
+            frame_format: np.empty((len(indices), frame_format.size, frame_format.size, 3), np.uint8)
+            for frame_format, indices in chosen.items()
         }
-        users: dict[int, list[tuple[FrameFormat, int]]] = {}
-        for frame_format, indices_N in wanted.items():
-            for slot, index in enumerate(indices_N):
-                users.setdefault(ticks_P[index], []).append((frame_format, slot))
+        places: dict[int, list[tuple[FrameFormat, int]]] = {}
+        for frame_format, indices in chosen.items():
+            for place, index in enumerate(indices):
+                places.setdefault(ticks_P[index], []).append((frame_format, place))
         scaler = FrameScaler(self._stream.sample_aspect_ratio)
-        for ticks, frame in self._decode(sorted(users)):
-            for frame_format, slot in users[ticks]:
-                images[frame_format][slot] = scaler.scale(frame, frame_format.size, frame_format.crop)
+        for ticks, frame in self._decode(ticks_P, sorted(places)):
+            for frame_format, place in places[ticks]:
+                images[frame_format][place] = scaler.scale(frame, frame_format.size, frame_format.crop)
         return {
-            frame_format: Frames(images[frame_format], np.maximum(0.0, times_P[indices_N] - self._start_s))
-            for frame_format, indices_N in wanted.items()
+            frame_format: Frames(images[frame_format], np.maximum(0.0, times_P[indices] - self._start_s))
+            for frame_format, indices in chosen.items()
         }
 
-    def _choose(self, frame_format: FrameFormat, times_P: Times) -> npt.NDArray[np.intp]:
+    def _extent_s(self, times_P: Times) -> tuple[float, float]:
+        """The part of the segment in which there are pictures."""
         if not len(times_P):
-            raise MediaError(f"{self._name}: the file has a picture stream without pictures")
-        begin_s = max(self._start_s, times_P[0])
-        end_s = min(self._end_s, times_P[-1] + self._last_duration_s(times_P))
+            raise MediaError(f"{self._name}: a stream of pictures without pictures")
+        last = max((packet for packet in self._packets if not packet.is_discard), key=shown_at)
+        if last.duration:
+            last_s = last.duration * self._tick_s
+        else:
+            last_s = float(np.median(np.diff(times_P))) if len(times_P) > 1 else _ONE_PICTURE_S
+        begin_s, end_s = max(self._start_s, times_P[0]), min(self._end_s, times_P[-1] + last_s)
         if end_s <= begin_s:
             raise MediaError(
                 f"{self._name}: no pictures between {self._start_s:g} s and {self._end_s:g} s; "
-                f"they last from {times_P[0]:.2f} s to {times_P[-1]:.2f} s"
+                f"they are shown from {times_P[0]:.2f} s to {times_P[-1] + last_s:.2f} s"
             )
-        if frame_format.num_frames is not None:
-            interval_s = (end_s - begin_s) / frame_format.num_frames
-            num_targets = frame_format.num_frames
-        else:
-            assert frame_format.rate_hz is not None
-            interval_s = min(1 / frame_format.rate_hz, end_s - begin_s)
-            num_targets = max(1, round((end_s - begin_s) / interval_s))
-        targets_N = begin_s + (np.arange(num_targets) + 0.5) * interval_s
-        on_screen_N = np.searchsorted(times_P, targets_N, side="right") - 1
-        return np.unique(np.maximum(on_screen_N, 0))
-
-    def _last_duration_s(self, times_P: Times) -> float:
-        last = max((packet for packet in self._packets if not packet.is_discard), key=_ticks)
-        if last.duration:
-            return float(last.duration * last.time_base)
-        return float(np.median(np.diff(times_P))) if len(times_P) > 1 else 0.04
+        return begin_s, end_s
 
     def _seconds(self, ticks: int) -> float:
-        assert self._stream.time_base is not None
-        return float(ticks * self._stream.time_base - self._zero)
+        return ticks * self._tick_s - self._zero_s
 
-    def _decode(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """The wanted frames in order of time; each is released before the next is decoded."""
+    def _decode(self, ticks_P: list[int], wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """The pictures shown at the times `wanted`, in order; only one is held at a time."""
         context = self._stream.codec_context
         context.thread_count = 1
-        # A guard against headers that lie about the size: the decoder refuses before it allocates. Twice, as it counts padding.
+        # Guards against a stream whose pictures grow beyond the header's size; twice the limit, as the decoder counts its padding.
         context.options = {"max_pixels": str(2 * self._limits.max_frame_pixels)}
-        is_skippable = context.name == "h264"
         missing = deque(wanted)
-        for packet in (*needed_packets(self._packets, set(wanted)), None):
-            if packet is not None and is_skippable:
-                # Frames that no other frame refers to and nobody wants are not decoded: exact, and a third of the work.
-                context.skip_frame = "DEFAULT" if _ticks(packet) in users else "NONREF"
-            with explain_errors(self._name, self._where(packet)):
-                frames = context.decode(packet)
-            ...
+        in_order = iter(ticks_P)
+        packets = needed_packets(self._packets, set(wanted)) if self._has_times else self._packets
+        for packet in (*packets, None):
+            where = f" in its pictures at {self._seconds(shown_at(packet)):.2f} s" if packet else " at the end of its pictures"
+            if packet is not None and context.name == "h264":
+                # Pictures that nobody wants and no other picture refers to are not decoded: exact, and a third of the work.
+                context.skip_frame = "DEFAULT" if shown_at(packet) in missing or not self._has_times else "NONREF"
+            with explain_errors(self._name, where):
+                frames = self._stream.decode(packet)
+            for frame in frames:
+                check_pixels(self._name, frame.width, frame.height, self._limits)
+                ticks = frame.pts if self._has_times else next(in_order, None)
+                if missing and ticks is not None and ticks >= missing[0]:
+                    if frame.is_corrupt or ticks > missing[0]:
+                        self._refuse_picture(missing[0])
+                    yield missing.popleft(), frame
+            if not missing:
+                return
+        if missing:
+            self._refuse_picture(missing[0])
+
+    def _refuse_picture(self, ticks: int) -> None:
+        raise MediaError(f"{self._name}: damaged: the picture at {self._seconds(ticks):.2f} s cannot be decoded")

@@ -8,7 +8,7 @@ from mer_ray.core.errors import MediaError
 from mer_ray.decoders.container import OpenMedia, explain_errors, open_container
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.decoders.remote import is_remote, open_remote
-from mer_ray.decoders.timeline import packet_end_s, promised_duration_s, zero_s
+from mer_ray.decoders.timeline import packet_end_ticks, promised_duration_s, tick_s, zero_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,12 @@ def _probe(source: str | Any, name: str, num_bytes: int, limits: MediaLimits | N
 
 
 def _duration_of_packets_s(media: OpenMedia) -> float:
-    zero = zero_s(media)
-    streams = [stream for stream in (media.video, media.audio) if stream is not None]
+    ticks_s = {stream.index: tick_s(stream) for stream in (media.video, media.audio) if stream is not None}
+    end_s = 0.0
     with explain_errors(media.name, " between its packets"):
-        ends = [end_s for packet in media.container.demux(streams) if (end_s := packet_end_s(packet, zero)) is not None]
-    if not ends or max(ends) <= 0:
+        for packet in media.container.demux(list(ticks_s)):
+            if (end_ticks := packet_end_ticks(packet)) is not None:
+                end_s = max(end_s, end_ticks * ticks_s[packet.stream_index] - zero_s(media))
+    if end_s <= 0:
         raise MediaError(f"{media.name}: its streams are empty: no sound samples and no pictures")
-    return max(ends)
+    return end_s

@@ -3,9 +3,9 @@
 Shapes: C channels, T samples.
 """
 
-from fractions import Fraction
 from functools import lru_cache
 from math import ceil, gcd, inf
+from typing import cast
 
 import av
 import numpy as np
@@ -19,6 +19,7 @@ from mer_ray.core.errors import MediaError
 from mer_ray.core.media_types import Audio, FloatArray
 from mer_ray.decoders.budget import Budget
 from mer_ray.decoders.container import explain_errors
+from mer_ray.decoders.timeline import tick_s
 
 # Containers round times (Matroska to a millisecond): within this the samples follow one another, beyond it there is a gap.
 _JITTER_S = 0.1
@@ -31,12 +32,12 @@ _MAX_REDUCED_RATE_HZ = 2000
 class Sound:
     """Collects one stream's sound between two times of the clip, mixed to mono as it comes.
 
-    `zero` is the container time of the clip's second 0. Sample n lies at `start_s + n / rate`: where the stream begins later or pauses
+    `zero_s` is the container time of the clip's second 0. Sample n lies at `start_s + n / rate`: where the stream begins later or pauses
     there is silence. The sound ends where its stream does.
     """
 
-    def __init__(self, name: str, stream: AudioStream, zero: Fraction, start_s: float, end_s: float, budget: Budget) -> None:
-        self._name, self._zero, self._budget = name, zero, budget
+    def __init__(self, name: str, stream: AudioStream, zero_s: float, start_s: float, end_s: float, budget: Budget) -> None:
+        self._name, self._zero_s, self._budget = name, zero_s, budget
         self._start_s, self._end_s = start_s, end_s
         self._context = stream.codec_context
         self._context.thread_count = 1
@@ -47,12 +48,11 @@ class Sound:
         self._collected = 0
         self._next: int | None = None
         self._chunks: list[FloatArray] = []
-        self._stream_end_s = Fraction(0)
-        self._tick_s = Fraction(1)
+        self._stream_end_s = 0.0
+        self._tick_s = tick_s(stream)
         self._to_float: tuple[tuple[str, str], av.AudioResampler] | None = None
-        self.begin_s: float | None = None
 
-    def add(self, packet: Packet[AudioStream]) -> None:
+    def add(self, packet: "Packet[AudioStream]") -> None:
         """Decode one packet.
 
         Raises:
@@ -61,10 +61,9 @@ class Sound:
         """
         where = ""
         if packet.pts is not None:
-            begin_s = packet.pts * packet.time_base - self._zero
-            where = f" at {float(begin_s):.2f} s"
-            self._stream_end_s = max(self._stream_end_s, begin_s + (packet.duration or 0) * packet.time_base)
-            self._tick_s = packet.time_base
+            begin_s = packet.pts * self._tick_s - self._zero_s
+            where = f" at {begin_s:.2f} s"
+            self._stream_end_s = max(self._stream_end_s, begin_s + (packet.duration or 0) * self._tick_s)
         with explain_errors(self._name, f" in its sound{where}"):
             frames = packet.decode()
         for frame in frames:
@@ -94,7 +93,7 @@ class Sound:
 
     def _num_padded(self) -> int:
         """Samples behind the stream's end: codecs fill their last frame, and a container with exact times knows how far it is sound."""
-        if not self._chunks or self._tick_s * self._rate_hz > 1:
+        if not self._chunks or self._tick_s * self._rate_hz > 1.001:
             return 0
         excess = self._collected - round(self._stream_end_s * self._rate_hz)
         return max(0, excess) if excess < len(self._chunks[-1]) else 0
@@ -107,8 +106,6 @@ class Sound:
         elif frame.sample_rate != self._rate_hz:
             raise MediaError(f"{self._name}: the sound changes from {self._rate_hz} to {frame.sample_rate} Hz; convert the file")
         position = self._position(frame)
-        if self._next is None:
-            self.begin_s = position / self._rate_hz
         self._next = position + frame.samples
         begin, end = max(position, self._collected), int(min(self._next, self._last))
         if end <= begin:
@@ -120,9 +117,9 @@ class Sound:
         self._collected = end
 
     def _position(self, frame: AudioFrame) -> int:
-        if frame.pts is None or frame.time_base is None:
+        if frame.pts is None:
             return self._first if self._next is None else self._next
-        position = round((frame.pts * frame.time_base - self._zero) * self._rate_hz)
+        position = round((frame.pts * self._tick_s - self._zero_s) * self._rate_hz)
         if self._next is None or position > self._next + _JITTER_S * self._rate_hz:
             return position
         if position < self._next - _JITTER_S * self._rate_hz:
@@ -132,16 +129,14 @@ class Sound:
     def _mono(self, frame: AudioFrame) -> FloatArray:
         num_channels = frame.layout.nb_channels
         if frame.format.name == "fltp" and num_channels <= _MAX_PLANES:
-            samples_CT: FloatArray = frame.to_ndarray()
-            mono_T: FloatArray = samples_CT[0] if num_channels == 1 else samples_CT.mean(axis=0)
-            return mono_T
+            samples_CT = cast(FloatArray, frame.to_ndarray())
+            return samples_CT[0] if num_channels == 1 else np.add.reduce(samples_CT, axis=0) * np.float32(1 / num_channels)
         kind = (frame.format.name, frame.layout.name)
         if self._to_float is None or self._to_float[0] != kind:
             self._to_float = (kind, av.AudioResampler(format="flt", layout=frame.layout, rate=self._rate_hz))
         (packed,) = self._to_float[1].resample(frame)
-        samples_TC: FloatArray = packed.to_ndarray().reshape(-1, num_channels)
-        mono_T = samples_TC.mean(axis=1)
-        return mono_T
+        samples_TC = cast(FloatArray, packed.to_ndarray()).reshape(-1, num_channels)
+        return cast(FloatArray, samples_TC.mean(axis=1))
 
 
 def resample(audio: Audio, sample_rate_hz: int, budget: Budget) -> Audio:

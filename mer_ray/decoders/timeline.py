@@ -1,6 +1,5 @@
 """One time axis per file: second 0 is its first picture or sound, and what its header promises."""
 
-from fractions import Fraction
 from typing import Any
 
 import av
@@ -11,21 +10,21 @@ from av.video.stream import VideoStream
 from mer_ray.decoders.container import OpenMedia
 
 
-def zero_s(media: OpenMedia) -> Fraction:
+def zero_s(media: OpenMedia) -> float:
     """The container time of the file's first picture or sound, in seconds: second 0 of a clip."""
-    starts: list[Fraction] = []
+    starts = []
     if media.video is not None and media.video.start_time is not None:
-        starts.append(media.video.start_time * time_base(media.video))
+        starts.append(media.video.start_time * tick_s(media.video))
     if media.audio is not None and media.audio.start_time is not None:
         # Sound before 0 is the codec's priming, which the decoder drops.
-        starts.append(max(Fraction(0), media.audio.start_time * time_base(media.audio)))
-    return min(starts, default=Fraction(0))
+        starts.append(max(0.0, media.audio.start_time * tick_s(media.audio)))
+    return min(starts, default=0.0)
 
 
-def time_base(stream: AudioStream | VideoStream) -> Fraction:
+def tick_s(stream: AudioStream | VideoStream) -> float:
     """The seconds of one tick of a stream's clock; every stream of an open file has it."""
     assert stream.time_base is not None
-    return stream.time_base
+    return float(stream.time_base)
 
 
 def promised_end_s(media: OpenMedia, stream: AudioStream | VideoStream) -> float | None:
@@ -36,7 +35,7 @@ def promised_end_s(media: OpenMedia, stream: AudioStream | VideoStream) -> float
     if stream.duration is not None and stream.duration > 0:
         # FFmpeg lowers the duration of a cut AVI to what its index holds; the count of frames stays the header's.
         ticks = max(stream.duration, stream.frames) if media.format == "avi" else stream.duration
-        return float((max(0, stream.start_time or 0) + ticks) * time_base(stream) - zero_s(media))
+        return (max(0, stream.start_time or 0) + ticks) * tick_s(stream) - zero_s(media)
     if (tag := stream.metadata.get("DURATION")) is not None:
         return _matroska_seconds(tag)
     if len(media.container.streams) == 1:
@@ -54,7 +53,7 @@ def promised_duration_s(media: OpenMedia) -> float | None:
 def _container_end_s(media: OpenMedia) -> float | None:
     if media.format == "mp3" or media.container.duration is None:
         return None
-    return float(Fraction(media.container.duration, av.time_base) + Fraction(media.container.start_time or 0, av.time_base) - zero_s(media))
+    return (media.container.duration + (media.container.start_time or 0)) / av.time_base - zero_s(media)
 
 
 def _matroska_seconds(tag: str) -> float | None:
@@ -66,8 +65,6 @@ def _matroska_seconds(tag: str) -> float | None:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def packet_end_s(packet: Packet[Any], zero: Fraction) -> float | None:
-    """When a packet's picture or sound ends, in seconds of the clip; None for a packet without a time."""
-    if packet.pts is None:
-        return None
-    return float((packet.pts + (packet.duration or 0)) * packet.time_base - zero)
+def packet_end_ticks(packet: "Packet[Any]") -> int | None:
+    """When a packet's picture or sound ends, in ticks of its stream; None for a packet without a time."""
+    return None if packet.pts is None else packet.pts + (packet.duration or 0)

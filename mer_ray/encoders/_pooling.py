@@ -10,9 +10,10 @@ import numpy as np
 from mer_ray.core.media_types import Features, FloatArray
 
 
-def pool_features(frames: Mapping[str, FloatArray], frame_s: float, sequences: Sequence[str] = (), rate_hz: float | None = None) -> Features:
+def pool_features(
+    frames: Mapping[str, FloatArray], num_frames: int, frame_s: float, sequences: Sequence[str], rate_hz: float | None
+) -> Features:
     """Mean and deviation (population) of every layer (T, D) over time, and the frames of `sequences`, at `rate_hz` where given."""
-    num_frames = max(len(frames_TD) for frames_TD in frames.values())
     return Features(
         num_frames=num_frames,
         frame_s=frame_s,

@@ -1,6 +1,6 @@
 """The verb `extract`: plan what is left, run it on Ray, say what became of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -15,6 +15,10 @@ from mer_ray.extraction.ray_pipeline import choose_layout, run_shards
 from mer_ray.extraction.shard_encoder import ShardReport
 
 
+MAX_SHOWN_FAILURES = 100
+MAX_PRINTED_FAILURES = 10
+
+
 @dataclass
 class ExtractSummary:
     """Counts of clips per encoder key, and where the time went.
@@ -25,6 +29,7 @@ class ExtractSummary:
     done: dict[str, int]
     failed: dict[str, int]
     skipped: dict[str, int]
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
     num_clips: int = 0
     media_s: float = 0.0
     num_shards: int = 0
@@ -47,7 +52,10 @@ class ExtractSummary:
         self.media_s += report.media_s
         for key in report.done:
             self.done[key] += report.done[key]
-            self.failed[key] += report.failed[key]
+        for failure in report.failures:
+            self.failed[failure[0]] += 1
+        # The store has all of them; the summary shows enough to see what is wrong, and stays small for a million clips.
+        self.failures = (self.failures + report.failures)[:MAX_SHOWN_FAILURES]
         self.decode_s += report.decode_s
         self.encode_s += report.encode_s
         self.write_s += report.write_s
@@ -56,17 +64,23 @@ class ExtractSummary:
         """All fields with versions and hardware."""
         return {**asdict(self), "failure_rate": self.failure_rate, "versions": versions(), "hardware": hardware()}
 
-    def table(self) -> Table:
+    def tables(self) -> list[Table]:
         """The summary as the command line shows it."""
+        columns = ("encoder", "done", "failed", "skipped")
         rows = tuple((key, self.done[key], self.failed[key], self.skipped[key]) for key in self.done)
         if not self.num_clips:
-            return Table("Extraction", ("encoder", "done", "failed", "skipped"), rows, ("Nothing was left to do.",))
-        rate = self.media_s / self.wall_s
+            return [Table("Extraction", columns, rows, ("Nothing was left to do.",))]
+        rates = f"{self.num_clips / self.wall_s:.1f} clips/s, {self.media_s / self.wall_s:.0f} h of media per hour"
         notes = (
-            f"{self.num_clips} clips, {self.media_s / 60:.1f} min of media in {self.wall_s:.1f} s: {self.num_clips / self.wall_s:.1f} clips/s, {rate:.0f} h of media per hour",
+            f"{self.num_clips} clips, {self.media_s / 60:.1f} min of media in {self.wall_s:.1f} s: {rates}",
             f"seconds summed over {self.num_actors} workers: decode {self.decode_s:.1f}, encode {self.encode_s:.1f}, write {self.write_s:.1f}",
         )
-        return Table("Extraction", ("encoder", "done", "failed", "skipped"), rows, notes)
+        tables = [Table("Extraction", columns, rows, notes)]
+        if self.failures:
+            more = sum(self.failed.values()) - min(len(self.failures), MAX_PRINTED_FAILURES)
+            failure_notes = (f"and {more} more: all are in the store's failures and in the report",) if more else ()
+            tables.append(Table("Failures", ("encoder", "clip", "reason"), tuple(self.failures[:MAX_PRINTED_FAILURES]), failure_notes))
+        return tables
 
 
 def extract(config: ExtractConfig) -> ExtractSummary:
@@ -85,11 +99,12 @@ def extract(config: ExtractConfig) -> ExtractSummary:
     summary.wall_s = perf_counter() - start_s
     if config.summary is not None:
         write_json(config.summary, summary.to_json())
+    num_failed, num_tried = sum(summary.failed.values()), sum(summary.done.values()) + sum(summary.failed.values())
     if summary.failure_rate > config.max_failure_rate:
         raise RunError(
-            f"{config.store}: {sum(summary.failed.values())} of {sum(summary.done.values()) + sum(summary.failed.values())} "
-            f"(clip, encoder) pairs failed, {summary.failure_rate:.1%}, more than max_failure_rate {config.max_failure_rate:.1%} allows; "
-            f"the rest is stored. Read the reasons with `mer-ray store {config.store}`, then run again with --retry-failed or a higher max_failure_rate"
+            f"{config.store}: {num_failed} of {num_tried} (clip, encoder) pairs failed, {summary.failure_rate:.1%}, more than max_failure_rate {config.max_failure_rate:.1%} allows; "
+            f"the rest is stored. First reason: {summary.failures[0][1]}: {summary.failures[0][2]}. "
+            "Mend the files and run again with --retry-failed, or set a higher max_failure_rate"
         )
     return summary
 

@@ -66,7 +66,7 @@ def run_shards(shards: Sequence[Shard], plan: ExtractionPlan, config: ExtractCon
     """Process all shards, yielding a report as each is written."""
     _configure_ray_data(config)
     rows = [{"shard": pickle.dumps(shard)} for shard in shards]
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     if layout.num_decode_tasks:
         decode = partial(_decode_rows, encoders=plan.keys, limits=config.limits)
         dataset = dataset.map_batches(

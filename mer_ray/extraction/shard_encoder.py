@@ -43,12 +43,12 @@ class DecodedShard:
 
 @dataclass
 class ShardReport:
-    """What became of a shard: counts of clips per encoder key, and seconds per stage."""
+    """What became of a shard: counts of clips per encoder key, failures as (key, clip_id, message), and seconds per stage."""
 
     num_clips: int
     media_s: float
     done: dict[str, int] = field(default_factory=dict)
-    failed: dict[str, int] = field(default_factory=dict)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
     decode_s: float = 0.0
     encode_s: float = 0.0
     write_s: float = 0.0
@@ -105,7 +105,13 @@ class ShardEncoder:
             outcomes = self._encode(key, [inputs[self.configs[key].input_format] for _, inputs in pairs])
             report.encode_s += time.perf_counter() - start_s
             start_s = time.perf_counter()
-            report.done[key], report.failed[key] = self._write(key, [item for item, _ in pairs], outcomes)
+            features, failures = self._sort_outcomes(key, [item for item, _ in pairs], outcomes)
+            if features:
+                write_features(self.store, self.corpus, self.records[key], features)
+            if failures:
+                write_failures(self.store, self.corpus, key, failures)
+            report.done[key] = len(features)
+            report.failures += [(key, row.clip_id, row.message) for row in failures]
             report.write_s += time.perf_counter() - start_s
         report.ended_at = time.time()
         return report
@@ -140,7 +146,9 @@ class ShardEncoder:
             return [outcomes]
         return [outcome for item in batch for outcome in self._encode_batch(key, [item])]
 
-    def _write(self, key: str, items: Sequence[ShardClip], outcomes: Sequence[Features | Fault]) -> tuple[int, int]:
+    def _sort_outcomes(
+        self, key: str, items: Sequence[ShardClip], outcomes: Sequence[Features | Fault]
+    ) -> tuple[list[FeatureRow], list[FailureRow]]:
         features: list[FeatureRow] = []
         failures: list[FailureRow] = []
         for item, outcome in zip(items, outcomes, strict=True):
@@ -149,8 +157,4 @@ class ShardEncoder:
                 failures.append(FailureRow(clip_id, hash_, outcome.stage, outcome.error_type, outcome.message, datetime.now(UTC)))
             else:
                 features.append(FeatureRow(clip_id, hash_, outcome))
-        if features:
-            write_features(self.store, self.corpus, self.records[key], features)
-        if failures:
-            write_failures(self.store, self.corpus, key, failures)
-        return len(features), len(failures)
+        return features, failures

@@ -64,7 +64,8 @@ def score(outcome: Outcome) -> dict[str, float]:
 def resampled_scores(outcome: Outcome, uniform_RN: Tensor | None) -> dict[str, Tensor]:
     """Metrics (R,) over resamples of the clips; NaN where a resample leaves one undefined.
 
-    `uniform_RN` in [0, 1) picks n of a metric's n labelled clips with replacement, alike for metrics over the same clips; None: each clip once.
+    `uniform_RN` in [0, 1) picks n of a metric's n labelled clips with replacement, alike for metrics over the same clips.
+    None: each clip once.
     """
     scores: dict[str, Tensor] = {}
     known_N = outcome.label_N >= 0

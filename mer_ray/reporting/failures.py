@@ -4,8 +4,8 @@ from typing import Any
 
 from mer_ray.core.errors import StoreError
 from mer_ray.reporting.runs import Run
+from mer_ray.store.failures import read_failures
 from mer_ray.store.layout import open_store
-from mer_ray.store.reader import read_failures
 from mer_ray.store.record import find_record
 
 MAX_ROWS = 50

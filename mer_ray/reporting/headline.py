@@ -38,4 +38,6 @@ def _lead(second: dict[str, Any]) -> str:
     if behind["low"] <= 0 <= behind["high"]:
         return f"{sentence}, which may be chance."
     nearest, farthest = sorted((abs(behind["low"]), abs(behind["high"])))
-    return f"{sentence}, and between {format_number(nearest)} and {format_number(farthest)} when the clips are drawn anew: more than chance."
+    return (
+        f"{sentence}, and between {format_number(nearest)} and {format_number(farthest)} when the clips are drawn anew: more than chance."
+    )

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from mer_ray.reporting.figures import attention_figure, colour_of, curve_figure, runs_figure, value_figure
-from mer_ray.reporting.headline import headline
 from mer_ray.reporting.words import ABSENT, format_bytes, format_interval, format_mean, format_number, metric_title
 
 SIZE_MARK = "%%page-size%%"
@@ -26,7 +25,6 @@ def render_page(title: str, tables: dict[str, Any]) -> str:
     environment.filters.update(number=format_number, mean=format_mean, interval=format_interval, metric=metric_title)
     page = environment.get_template("page.html.jinja").render(
         title=title,
-        headline=headline(tables["summary"], tables["metric"]),
         absent=ABSENT,
         size=SIZE_MARK,
         style=Markup((folder / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file

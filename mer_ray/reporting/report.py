@@ -9,10 +9,12 @@ from pydantic import Field
 from mer_ray.core.artefacts import write_text
 from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.core.errors import RunError
+from mer_ray.core.table import Table
 from mer_ray.reporting.ceilings import read_ceilings
 from mer_ray.reporting.page import render_page
 from mer_ray.reporting.runs import read_run
 from mer_ray.reporting.tables import build_tables
+from mer_ray.reporting.words import format_interval, metric_title
 
 
 class ReportConfig(Config):
@@ -39,13 +41,30 @@ class ReportConfig(Config):
 class ReportSummary:
     """Where the page lies, and its first table: a row per run, best first.
 
-    A row holds `name`, `modalities`, `normalisation`, `protocol`, `split`, `num_clips`, `num_seeds`, `ceiling` and
-    `scores[metric]` = {mean, std, low, high, per_seed}.
+    A row holds `name`, `modalities`, `normalisation`, `transductive`, `protocol`, `split`, `num_clips`, `num_seeds`, `ceiling`,
+    `scores[metric]` = {mean, std, low, high, per_seed}, and `behind` = {mean, low, high} of its distance to the best (None for the best).
     """
 
     path: Path
     metric: str
-    table: list[dict[str, Any]]
+    summary: list[dict[str, Any]]
+    notes: tuple[str, ...]
+
+    def tables(self) -> list[Table]:
+        """The result for a terminal: score, spread over seeds, interval, ceiling where one is known."""
+        title = metric_title(self.metric)
+        columns = ["run", title, "± seeds", "95 % interval", "ceiling", "clips"]
+        rows = [self._cells(row) for row in self.summary]
+        if all(row["ceiling"] is None for row in self.summary):
+            position = columns.index("ceiling")
+            columns.pop(position)
+            rows = [(*cells[:position], *cells[position + 1 :]) for cells in rows]
+        return [Table(f"{title}, best first", tuple(columns), tuple(rows), (*self.notes, f"report: {self.path}"))]
+
+    def _cells(self, row: dict[str, Any]) -> tuple[Any, ...]:
+        score = row["scores"][self.metric]
+        name = f"{row['name']} (transductive)" if row["transductive"] else row["name"]
+        return name, score["mean"], score["std"], format_interval(score), row["ceiling"], row["num_clips"]
 
 
 def write_report(config: ReportConfig) -> ReportSummary:
@@ -67,4 +86,4 @@ def write_report(config: ReportConfig) -> ReportSummary:
         max_mistakes=config.max_mistakes,
     )
     write_text(config.out, render_page(config.title, tables))
-    return ReportSummary(config.out, config.metric, tables["summary"])
+    return ReportSummary(config.out, config.metric, tables["summary"], (" ".join(tables["headline"]), *tables["remarks"]))

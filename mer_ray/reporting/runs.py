@@ -18,7 +18,20 @@ from mer_ray.core.config import load_yaml
 from mer_ray.core.errors import RunError
 from mer_ray.core.media_types import MODALITIES
 
-RUN_FACTS = ("name", "seeds", "protocol", "corpus", "classes", "values", "streams", "normalisation", "num_clips", "versions", "hardware")
+RUN_FACTS = (
+    "name",
+    "seeds",
+    "protocol",
+    "corpus",
+    "classes",
+    "values",
+    "streams",
+    "normalisation",
+    "model",
+    "num_clips",
+    "versions",
+    "hardware",
+)
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]

@@ -15,6 +15,7 @@ from mer_ray.reporting.comparison import intervals_behind
 from mer_ray.reporting.curves import curve
 from mer_ray.reporting.failures import failures_of
 from mer_ray.reporting.groups import scores_by_presence, scores_by_speaker
+from mer_ray.reporting.headline import headline
 from mer_ray.reporting.runs import Run, SplitPredictions
 from mer_ray.reporting.words import METRIC_TITLES, lower_is_better
 
@@ -40,7 +41,8 @@ def build_tables(runs: Sequence[Run], *, metric: str, split: str | None, ceiling
         "metric": metric,
         "metrics": _metric_order(summary, metric),
         "ceilings": ceilings,
-        "remarks": _remarks(summary, metric),
+        "headline": headline(summary, metric),
+        "remarks": _remarks(summary),
         "summary": summary,
         "runs": details,
     }
@@ -116,7 +118,7 @@ def _add_distances(ranked: list[tuple[dict[str, Any], Run]], predictions: list[S
         row["behind"] = {"mean": row["scores"][metric]["mean"] - best_row["scores"][metric]["mean"], "std": None, "low": low, "high": high}
 
 
-def _remarks(summary: list[dict[str, Any]], metric: str) -> list[str]:
+def _remarks(summary: list[dict[str, Any]]) -> list[str]:
     """What a reader must know before comparing the rows."""
     remarks = []
     if len({(row["corpus"], row["split"], row["num_clips"]) for row in summary}) > 1:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from mer_ray.core.errors import StoreError
 from mer_ray.store.layout import Store
 from mer_ray.store.record import EncoderRecord
-from mer_ray.store.rows import fetch_rows
+from mer_ray.store.rows import FetchedRows, fetch_rows
 from mer_ray.store.scanning import PartIds, map_threads, read_stable, scan_parts
 from mer_ray.store.schemas import STATISTICS, Statistic, feature_schema
 from mer_ray.store.selection import ChosenRows, IndexArray, Selection, all_clips, select_rows
@@ -87,10 +87,12 @@ def read_pooled(
         num_frames_N = np.zeros(num_clips, np.int32)
 
         def place(chosen: ChosenRows) -> None:
-            table, rows = fetch_rows(store, record.key, "features", schema, parts[chosen.part], chosen.rows, ["num_frames", *dims])
-            num_frames_N[chosen.clips] = table["num_frames"].to_numpy()[rows]
-            for name, values_ND in columns.items():
-                _place_vectors(table[name], rows, chosen.clips, values_ND)
+            part = parts[chosen.part]
+            for fetched in fetch_rows(store, record.key, "features", schema, part, chosen.rows, ["num_frames", *dims]):
+                clips = chosen.clips[fetched.which]
+                num_frames_N[clips] = fetched.table["num_frames"].to_numpy()[fetched.where]
+                for name, values_ND in columns.items():
+                    _place_vectors(fetched.table[name], fetched.where, clips, values_ND)
 
         map_threads(store, place, selection.by_part())
         missing, stale = _explain(selection)
@@ -123,24 +125,27 @@ def read_sequences(
         num_frames_N, frame_s_N = np.zeros(num_clips, np.int32), np.full(num_clips, np.nan)
         lengths = {layer: np.zeros(num_clips, np.int64) for layer in chosen_layers}
 
-        def fetch(chosen: ChosenRows) -> tuple[pa.Table, IndexArray, IndexArray]:
-            table, rows = fetch_rows(store, record.key, "features", schema, parts[chosen.part], chosen.rows, names)
-            num_frames_N[chosen.clips] = table["num_frames"].to_numpy()[rows]
-            frame_s_N[chosen.clips] = table["frame_s"].to_numpy()[rows]
-            for layer, lengths_N in lengths.items():
-                num_values = pc.fill_null(pc.list_value_length(table[f"seq_{layer}"]), 0).to_numpy()
-                lengths_N[chosen.clips] = num_values[rows] // record.layers[layer]
-            return table, rows, chosen.clips
+        def fetch(chosen: ChosenRows) -> list[tuple[FetchedRows, IndexArray]]:
+            pieces = []
+            for fetched in fetch_rows(store, record.key, "features", schema, parts[chosen.part], chosen.rows, names):
+                clips = chosen.clips[fetched.which]
+                num_frames_N[clips] = fetched.table["num_frames"].to_numpy()[fetched.where]
+                frame_s_N[clips] = fetched.table["frame_s"].to_numpy()[fetched.where]
+                for layer, lengths_N in lengths.items():
+                    num_values = pc.fill_null(pc.list_value_length(fetched.table[f"seq_{layer}"]), 0).to_numpy()
+                    lengths_N[clips] = num_values[fetched.where] // record.layers[layer]
+                pieces.append((fetched, clips))
+            return pieces
 
-        fetched = map_threads(store, fetch, selection.by_part())
+        pieces = [piece for some in map_threads(store, fetch, selection.by_part()) for piece in some]
         offsets = {layer: np.append(0, np.cumsum(lengths_N)) for layer, lengths_N in lengths.items()}
         values: dict[str, StoredArray] = {
             layer: np.empty((offsets[layer][-1], record.layers[layer]), record.dtype) for layer in chosen_layers
         }
-        while fetched:
-            table, rows, clips = fetched.pop()
+        while pieces:
+            fetched, clips = pieces.pop()
             for layer, values_TD in values.items():
-                _place_frames(table[f"seq_{layer}"], rows, offsets[layer][clips], values_TD)
+                _place_frames(fetched.table[f"seq_{layer}"], fetched.where, offsets[layer][clips], values_TD)
         missing, stale = _explain(selection)
         clips_read = tuple(selection.clip_ids.to_pylist())
         return SequenceFeatures(clips_read, num_frames_N, frame_s_N, num_frames_N > 0, values, offsets, missing, stale)

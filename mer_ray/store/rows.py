@@ -1,9 +1,11 @@
 """Chosen rows of one part, read without the row groups and columns that hold none of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mer_ray.core.errors import StoreError
 from mer_ray.store.layout import PartKind, Store
@@ -11,11 +13,23 @@ from mer_ray.store.parts import open_part
 from mer_ray.store.scanning import PartIds
 from mer_ray.store.selection import IndexArray
 
+# What one thread holds beside the arrays it fills.
+READ_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class FetchedRows:
+    """`table` holds the rows `which` of those asked for, at its rows `where`."""
+
+    table: pa.Table
+    where: IndexArray
+    which: slice
+
 
 def fetch_rows(
     store: Store, key: str, kind: PartKind, schema: pa.Schema, part: PartIds, rows: IndexArray, columns: Sequence[str]
-) -> tuple[pa.Table, IndexArray]:
-    """Read the row groups that hold `rows` (ascending); return them as a table, and where in it the rows are.
+) -> Iterator[FetchedRows]:
+    """Read the row groups that hold `rows` (ascending), some 64 MiB at a time, in their order.
 
     Raises:
         PartGoneError: the part went away since it was listed.
@@ -23,11 +37,24 @@ def fetch_rows(
 
     """
     first_of_group = np.cumsum([0, *part.group_rows])
-    group_of_row = np.searchsorted(first_of_group, rows, side="right") - 1
-    groups = np.unique(group_of_row)
-    skipped_before_group = first_of_group[groups] - np.cumsum([0, *(part.group_rows[group] for group in groups[:-1])])
+    groups = np.unique(np.searchsorted(first_of_group, rows, side="right") - 1)
     with open_part(store, part.path, key, kind) as opened:
         if not opened.file.schema_arrow.equals(schema, check_metadata=False):
             raise StoreError(f"{store.locate(part.path)}: has other columns than the encoder's record says; move it elsewhere")
-        table = opened.file.read_row_groups(groups.tolist(), columns=list(columns))
-    return table, rows - skipped_before_group[np.searchsorted(groups, group_of_row)]
+        num_together = max(1, READ_BYTES // _column_bytes(opened.file, columns))
+        for start in range(0, len(groups), num_together):
+            together = groups[start : start + num_together]
+            table = opened.file.read_row_groups(together.tolist(), columns=list(columns))
+            which = slice(*np.searchsorted(rows, [first_of_group[together[0]], first_of_group[together[-1] + 1]]))
+            # Row groups between these that hold no chosen row are not in the table.
+            sizes = first_of_group[together + 1] - first_of_group[together]
+            offsets = np.cumsum([0, *sizes[:-1]]) - first_of_group[together]
+            group_of_row = np.searchsorted(first_of_group[together], rows[which], side="right") - 1
+            yield FetchedRows(table, rows[which] + offsets[group_of_row], which)
+
+
+def _column_bytes(file: pq.ParquetFile, columns: Sequence[str]) -> int:
+    """The size of these columns in one row group; all are cut alike."""
+    group = file.metadata.row_group(0)
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    return max(1, sum(int(chunk.total_compressed_size) for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns))

@@ -1,1 +1,6 @@
-"""Shell over store, batching, models and objectives: trained runs."""
+"""SHELL: features and labels -> a trained, scored run."""
+
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.train import RunSummary, train
+
+__all__ = ["RunSummary", "TrainConfig", "train"]

@@ -28,5 +28,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise RunError(f"{path}: not a checkpoint that can be read ({str(error).splitlines()[0]}); delete it to train this part anew") from error
+        raise RunError(
+            f"{path}: not a checkpoint that can be read ({str(error).splitlines()[0]}); delete it to train this part anew"
+        ) from error
     return state

@@ -26,11 +26,11 @@ class Communicator:
         return self.rank == 0
 
     def part(self, rows_B: Tensor) -> Tensor:
-        """This worker's rows of a global batch; unequal where it does not divide, possibly none."""
+        """The rows of a global batch that this worker takes; unequal where it does not divide, possibly none."""
         return rows_B
 
     def rows(self, rows: IntArray) -> IntArray:
-        """This worker's rows to predict."""
+        """The rows that this worker predicts."""
         return rows
 
     def wrap(self, model: nn.Module) -> nn.Module:

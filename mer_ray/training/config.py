@@ -41,7 +41,7 @@ class SplitsProtocol(Config):
     name: Literal["splits"]
     train: str = "train"
     dev: str | None = "dev"
-    test: list[str] = ["test"]
+    test: list[str] = Field(["test"])
 
     @property
     def label(self) -> str:
@@ -81,7 +81,7 @@ class TrainConfig(Config):
     out: Path = where_or_how_fast()
     inputs: list[StreamConfig] = Field(min_length=1)
     model: AnyModel = AttentionConfig()
-    values: list[ValueName] = []
+    values: list[ValueName] = Field([])
     protocol: Annotated[FoldsProtocol | SplitsProtocol, Field(discriminator="name")] = FoldsProtocol()
     seeds: list[int] = Field([0], min_length=1)
     epochs: int = Field(60, ge=1)
@@ -95,7 +95,7 @@ class TrainConfig(Config):
     value_weight: float = Field(1.0, ge=0)
     early_stopping: EarlyStopping | None = None
     normalise: Normalise = "train"
-    candidates: list[dict[str, Any]] = []
+    candidates: list[dict[str, Any]] = Field([])
     select_metric: str = "weighted_f1"
     num_workers: int = where_or_how_fast(1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = where_or_how_fast("auto")
@@ -112,7 +112,9 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> "TrainConfig":
         allowed = metric_names(self.values)
-        asked = {"select_metric": self.select_metric} | ({"early_stopping.metric": self.early_stopping.metric} if self.early_stopping else {})
+        asked = {"select_metric": self.select_metric} | (
+            {"early_stopping.metric": self.early_stopping.metric} if self.early_stopping else {}
+        )
         for key, metric in asked.items():
             if metric not in allowed:
                 raise ValueError(f"{key}: {metric!r} is not a metric of this task; allowed: {', '.join(allowed)}")
@@ -128,7 +130,7 @@ class TrainConfig(Config):
         return self
 
     def candidate(self, number: int | None) -> "TrainConfig":
-        """This config with one candidate's changes, or as it is for None.
+        """The config with one candidate's changes, or as it is for None.
 
         Raises:
             ConfigError: a candidate sets an unknown key or a wrong value.

@@ -37,9 +37,7 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 
-def predict_rows(
-    model: FusionModel, clips: ResidentClips, rows: IntArray, dtype: torch.dtype, communicator: Communicator
-) -> Predicted:
+def predict_rows(model: FusionModel, clips: ResidentClips, rows: IntArray, dtype: torch.dtype, communicator: Communicator) -> Predicted:
     """Predict rows, shared over the workers and gathered on all of them in the order of `rows`."""
     model.eval()
     mine = torch.from_numpy(communicator.rows(rows)).to(clips.emotion_N.device)

@@ -16,15 +16,15 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from mer_ray.batching import ResidentClips, collate
+from mer_ray.batching import collate
 from mer_ray.core.errors import RunError
 from mer_ray.core.seeding import derive_seed, seed_everything
 from mer_ray.objectives import EMOTION, Objective, class_weights, is_better, score
-from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
-from mer_ray.training.evaluation import autocast, predict_rows, to_outcome
+from mer_ray.training.evaluation import Predicted, autocast, predict_rows, to_outcome
 from mer_ray.training.protocol import Partition
 from mer_ray.training.training_data import IntArray, TrainingData
+from mer_ray.training.worker import Worker
 
 # A batch without a known label of some kind has 0 / 0 there, which must be 0.
 SMALLEST_COUNT = 1e-12
@@ -47,7 +47,7 @@ def fit(learner: "Learner", keeper: Keeper) -> None:
         RunError: the loss is no longer finite.
 
     """
-    state = keeper.load()
+    state = learner.communicator.agree(keeper.load() if learner.communicator.is_main else None)
     if state is not None:
         learner.load_state(state)
     while not learner.is_finished:
@@ -55,7 +55,6 @@ def fit(learner: "Learner", keeper: Keeper) -> None:
         row |= learner.score_dev()
         learner.note_epoch(row)
         keeper.keep(learner)
-    learner.take_best_weights()
 
 
 class Learner:
@@ -64,28 +63,21 @@ class Learner:
     `best_epoch` is that of the best dev score with early stopping, else the last one.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        data: TrainingData,
-        clips: ResidentClips,
-        partition: Partition,
-        seed: int,
-        communicator: Communicator,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.config, self.data, self.clips, self.partition, self.seed = config, data, clips, partition, seed
-        self.communicator, self.dtype, self.device = communicator, dtype, clips.emotion_N.device
+    def __init__(self, config: TrainConfig, worker: Worker, partition: Partition, seed: int) -> None:
+        self.config, self.data, self.partition, self.seed = config, worker.data, partition, seed
+        self.communicator, self.dtype = worker.communicator, worker.dtype
+        self.clips, self.statistics = worker.clips.normalised(partition.train)
+        self.device = self.clips.emotion_N.device
         self._name = derive_seed("fit", seed, -1 if partition.fold is None else partition.fold)
         seed_everything(derive_seed(self._name, "weights"))
-        self.model = config.model.build(data.specs, data.task).to(self.device)
-        self._network = communicator.wrap(self.model)
+        self.model = config.model.build(self.data.specs, self.data.task).to(self.device)
+        self._network = self.communicator.wrap(self.model)
         self._rows_N = torch.from_numpy(partition.train).to(self.device)
         num_steps = config.epochs * math.ceil(len(partition.train) / config.batch_size)
         self._optimiser = AdamW(self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self._schedule = LambdaLR(self._optimiser, CosineSchedule(num_steps, config.warm_up))
-        self._objective = objective_of(config, data, partition.train, self.device)
-        self._terms = (EMOTION, *data.task.values)
+        self._objective = objective_of(config, self.data, partition.train, self.device)
+        self._terms = (EMOTION, *self.data.task.values)
         self._term_weights = torch.tensor([self._objective.weight(name) for name in self._terms], device=self.device)
         self.history: list[dict[str, Any]] = []
         self.best_epoch = -1
@@ -149,8 +141,11 @@ class Learner:
         """Metrics of the dev rows, `dev_<metric>`; empty without a dev set."""
         if self.partition.dev is None:
             return {}
-        predicted = predict_rows(self.model, self.clips, self.partition.dev, self.dtype, self.communicator)
-        return {f"dev_{name}": value for name, value in score(to_outcome(predicted, self.data)).items()}
+        return {f"dev_{name}": value for name, value in score(to_outcome(self.predict(self.partition.dev), self.data)).items()}
+
+    def predict(self, rows: IntArray) -> Predicted:
+        """Predict rows with the model as it is."""
+        return predict_rows(self.model, self.clips, rows, self.dtype, self.communicator)
 
     def note_epoch(self, row: dict[str, Any]) -> None:
         """Append an epoch to the history, and keep its weights where it is the best so far."""
@@ -164,10 +159,12 @@ class Learner:
             self.best_epoch, self._best_score = row["epoch"], found
             self._best_weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
-    def take_best_weights(self) -> None:
-        """Give the model the weights of the best epoch."""
+    def take_best_weights(self) -> dict[str, Tensor]:
+        """Give the model the weights of the best epoch; gives those of the last."""
+        last = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         if self._best_weights is not None:
             self.model.load_state_dict(self._best_weights)
+        return last
 
     def state(self) -> dict[str, Any]:
         """All that a resumed training needs to go on as if it had never stopped."""
@@ -191,13 +188,14 @@ class Learner:
 
 
 class CosineSchedule:
-    """The learning rate's factor at a step: up from 0 in a straight line over `warm_up` of all steps, then half a cosine down to 0."""
+    """The learning rate's factor at a step: up in a straight line over `warm_up` of all steps, then half a cosine down to 0."""
 
     def __init__(self, num_steps: int, warm_up: float) -> None:
         self.num_steps = num_steps
         self.num_warm_up = math.ceil(warm_up * num_steps)
 
     def __call__(self, step: int) -> float:
+        """The factor at a step, from 0."""
         if step < self.num_warm_up:
             return (step + 1) / (self.num_warm_up + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - self.num_warm_up) / max(1, self.num_steps - self.num_warm_up)))

@@ -55,10 +55,7 @@ def inner_partitions(protocol: FoldsProtocol | SplitsProtocol, data: TrainingDat
     needed = 3 if protocol.has_dev else 2
     if len(others) < needed:
         raise RunError(f"candidates need an inner loop over at least {needed} folds beside the test fold, there are {len(others)}")
-    return [
-        Partition(one.fold, one.train, one.dev, {"inner": one.test["test"]})
-        for one in _fold_partitions(protocol, data, others)
-    ]
+    return [Partition(one.fold, one.train, one.dev, {"inner": one.test["test"]}) for one in _fold_partitions(protocol, data, others)]
 
 
 def folds_of(data: TrainingData) -> list[int]:
@@ -69,7 +66,9 @@ def folds_of(data: TrainingData) -> list[int]:
 def _fold_partitions(protocol: FoldsProtocol, data: TrainingData, folds: Sequence[int]) -> list[Partition]:
     needed = 3 if protocol.has_dev else 2
     if len(folds) < needed:
-        raise RunError(f"protocol folds needs at least {needed} folds, the manifest has {len(folds)}; make them with `manifest: {{folds: ...}}`")
+        raise RunError(
+            f"protocol folds needs at least {needed} folds, the manifest has {len(folds)}; make them with `manifest: {{folds: ...}}`"
+        )
     found = []
     for number, fold in enumerate(folds):
         dev_fold = folds[(number + 1) % len(folds)] if protocol.has_dev else None
@@ -77,7 +76,7 @@ def _fold_partitions(protocol: FoldsProtocol, data: TrainingData, folds: Sequenc
         found.append(
             Partition(
                 fold,
-                np.flatnonzero(np.isin(data.folds_N, training) & data.labelled_N),
+                np.flatnonzero(np.isin(data.folds_N, training) & data.is_labelled),
                 None if dev_fold is None else np.flatnonzero(data.folds_N == dev_fold),
                 {"test": np.flatnonzero(data.folds_N == fold)},
             )
@@ -93,7 +92,7 @@ def _split_partition(protocol: SplitsProtocol, data: TrainingData) -> Partition:
             raise RunError(f"protocol: the manifest has no split {name!r}; it has {', '.join(available) or 'none'}")
     return Partition(
         None,
-        np.flatnonzero((splits_N == protocol.train) & data.labelled_N),
+        np.flatnonzero((splits_N == protocol.train) & data.is_labelled),
         None if protocol.dev is None else np.flatnonzero(splits_N == protocol.dev),
         {name: np.flatnonzero(splits_N == name) for name in protocol.test},
     )

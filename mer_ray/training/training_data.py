@@ -49,7 +49,7 @@ class TrainingData:
         return tuple(stream.spec for stream in self.streams)
 
     @property
-    def labelled_N(self) -> BoolArray:
+    def is_labelled(self) -> BoolArray:
         """Clips with any label that this task trains on."""
         known_N = self.emotion_N >= 0
         if self.emotion_probs_NC is not None:
@@ -61,7 +61,8 @@ class TrainingData:
     def class_counts(self, rows: IntArray) -> FloatArray:
         """Labelled clips per class (C,); soft labels count by their shares."""
         if self.emotion_probs_NC is not None:
-            return self.emotion_probs_NC[rows].sum(axis=0)
+            counts_C: FloatArray = self.emotion_probs_NC[rows].sum(axis=0)
+            return counts_C
         known_N = self.emotion_N[rows]
         return np.bincount(known_N[known_N >= 0], minlength=len(self.task.classes)).astype(np.float32)
 

@@ -2,10 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mer_ray.core.config import Config
 from mer_ray.core.table import Table
+from mer_ray.corpora.synthetic.config import SynthConfig
+from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.extract import extract
+from mer_ray.extraction.manifest import ManifestConfig, build_manifest
+from mer_ray.extraction.plan import plan_extraction
+from mer_ray.extraction.synth import synthesise
+from mer_ray.reporting.report import ReportConfig, write_report
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.train import plan_training, train
 
 ConfigType = TypeVar("ConfigType", bound=Config)
 
@@ -24,5 +33,71 @@ class Verb(Generic[ConfigType]):
     finds_its_own_rest: bool = False
 
 
-def _facts(title: str, **facts: object) -> Table:
-    return Table(title, ("", "value"), tuple((name.replace("_", " "), str(value)) for name, value in facts.items()))
+def _plan_from(title: str, **facts: object) -> Table:
+    return Table(title, ("what", "value"), tuple((name.replace("_", " "), str(value)) for name, value in facts.items()))
+
+
+def _local(url: str) -> list[str]:
+    return [] if "://" in url else [url]
+
+
+def _synth_writes(config: SynthConfig) -> list[str]:
+    return [str(config.out / "corpus.json")]
+
+
+def _plan_synth(config: SynthConfig) -> Table:
+    what = "planted features" if config.features else "media files"
+    return _plan_from("Synthetic corpus", makes=what, labelled=config.num_clips, unlabelled=config.num_unlabelled, out=config.out)
+
+
+def _plan_manifest(config: ManifestConfig) -> Table:
+    return _plan_from("Manifest", corpus=config.corpus.name, path=config.corpus.path, folds=config.folds or "none", out=config.out)
+
+
+def _plan_report(config: ReportConfig) -> Table:
+    return _plan_from("Report", runs=", ".join(map(str, config.runs)), out=config.out)
+
+
+VERBS: dict[str, Verb[Any]] = {
+    "synth": Verb(
+        "synth",
+        SynthConfig,
+        run=lambda config: synthesise(config).tables(),
+        plan=_plan_synth,
+        reads=lambda config: [],
+        writes=_synth_writes,
+    ),
+    "manifest": Verb(
+        "manifest",
+        ManifestConfig,
+        run=lambda config: build_manifest(config).tables(),
+        plan=_plan_manifest,
+        reads=lambda config: _local(config.corpus.path),
+        writes=lambda config: [str(config.out)],
+    ),
+    "extract": Verb(
+        "extract",
+        ExtractConfig,
+        run=lambda config: extract(config).tables(),
+        plan=lambda config: plan_extraction(config).table(),
+        reads=lambda config: [str(config.manifest)],
+        writes=lambda config: [config.store],
+        finds_its_own_rest=True,
+    ),
+    "train": Verb(
+        "train",
+        TrainConfig,
+        run=lambda config: train(config).tables(),
+        plan=lambda config: plan_training(config),
+        reads=lambda config: [str(config.manifest), *_local(config.store)],
+        writes=lambda config: [str(config.out)],
+    ),
+    "report": Verb(
+        "report",
+        ReportConfig,
+        run=lambda config: write_report(config).tables(),
+        plan=_plan_report,
+        reads=lambda config: [str(path) for path in config.runs],
+        writes=lambda config: [str(config.out)],
+    ),
+}

@@ -1,6 +1,7 @@
 """Writes a small run folder by the run contract, scored by scikit-learn; `conftest.py` turns it into a fixture."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mer_ray.core.batch import TaskSpec
 from mer_ray.core.predictions import predictions_schema
 
 CLASSES = ("neutral", "angry", "happy", "sad")
+RunMaker = Callable[..., Path]
 MODALITY_OF = {"spectral": "audio", "gradient": "vision", "hashing": "text"}
 
 

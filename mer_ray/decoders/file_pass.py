@@ -1,0 +1,209 @@
+"""One pass over one file: sound is decoded as its packets come, pictures are kept compressed until their times are known."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from av.audio.stream import AudioStream
+from av.packet import Packet
+from av.stream import Discard
+from av.video.stream import VideoStream
+
+from mer_ray.core.errors import MediaError
+from mer_ray.core.media_types import AudioFormat, EncoderInput, FrameFormat, InputFormat
+from mer_ray.decoders.budget import Budget
+from mer_ray.decoders.container import OpenMedia, explain_errors, open_container
+from mer_ray.decoders.limits import MediaLimits
+from mer_ray.decoders.picture_packets import shown_at
+from mer_ray.decoders.pictures import Pictures
+from mer_ray.decoders.sound import Sound, resample
+from mer_ray.decoders.timeline import packet_end_ticks, promised_duration_s, promised_end_s, tick_s, zero_s
+from mer_ray.decoders.wave_header import is_streamed_wave
+
+# Sound codecs need earlier packets to swing in (Opus 0.08 s, the bit reservoir of MP3 up to 0.3 s).
+_PREROLL_S = 0.5
+# Annotations are rounded, streams of one file end apart.
+_END_TOLERANCE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The part of a file that belongs to the clip, in seconds; `end_s` infinite: to the end."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted from one file, and which streams it must have."""
+
+    audio: tuple[AudioFormat, ...]
+    frames: tuple[FrameFormat, ...]
+    needs_audio: bool
+    needs_video: bool
+
+
+class _SeekMissedError(Exception):
+    """The container's index led behind the segment's start."""
+
+
+def decode_file(
+    path: str, name: str, wanted: Wanted, segment: Segment, budget: Budget, limits: MediaLimits
+) -> Mapping[InputFormat, EncoderInput | None]:
+    """Decode the segment of a local file into the wanted formats; `name` is how errors call the file.
+
+    Raises:
+        MediaError: as `decode_clip`.
+
+    """
+    left_bytes = budget.left_bytes
+    try:
+        with open_container(path, name) as media:
+            return _FilePass(path, media, wanted, segment, budget, limits).run(seeks=segment.start_s > _PREROLL_S)
+    except _SeekMissedError:
+        budget.left_bytes = left_bytes
+        with open_container(path, name) as media:
+            return _FilePass(path, media, wanted, segment, budget, limits).run(seeks=False)
+
+
+class _FilePass:
+    """The state of one pass: what is read, and how far each stream was seen."""
+
+    def __init__(self, path: str, media: OpenMedia, wanted: Wanted, segment: Segment, budget: Budget, limits: MediaLimits) -> None:
+        self._path, self._media, self._wanted, self._segment, self._limits = path, media, wanted, segment, limits
+        self._budget = budget
+        self._zero_s = zero_s(media)
+        self._ticks_s = {stream.index: tick_s(stream) for stream in (media.video, media.audio) if stream is not None}
+        self._ends_s: dict[int, float] = {}
+        _check_header(media, wanted, segment, limits)
+        start_s, end_s = segment.start_s, segment.end_s
+        self._sound = self._pictures = None
+        if wanted.audio and media.audio is not None:
+            self._sound = Sound(media.name, media.audio, self._zero_s, start_s, end_s, budget)
+        if wanted.frames and media.video is not None:
+            self._pictures = Pictures(media, media.video, self._zero_s, start_s, end_s, budget, limits)
+
+    def run(self, *, seeks: bool) -> dict[InputFormat, EncoderInput | None]:
+        decoded: dict[InputFormat, EncoderInput | None] = {}
+        with explain_errors(self._media.name, " between its packets"):
+            self._read(seeks=seeks)
+        self._refuse_cut_file()
+        if self._sound is not None:
+            audio = self._sound.finish()
+            decoded.update({wanted: resample(audio, wanted.sample_rate_hz, self._budget) for wanted in self._wanted.audio})
+        if self._pictures is not None:
+            for frame_format, frames in self._pictures.finish(self._wanted.frames).items():
+                decoded[frame_format] = frames
+        return decoded
+
+    def _read(self, *, seeks: bool) -> None:
+        streams = self._streams_to_read()
+        for stream in self._media.container.streams:
+            if stream not in streams:
+                stream.discard = Discard.all
+        if not streams:
+            return
+        if seeks:
+            target_s = self._segment.start_s - _PREROLL_S + self._zero_s
+            self._media.container.seek(int(target_s / self._ticks_s[streams[0].index]), stream=streams[0])
+        unread = {stream.index for stream in streams}
+        for packet in self._media.container.demux(streams):
+            if packet.pts is None and packet.dts is None:
+                continue
+            if seeks and packet.stream_index not in self._ends_s:
+                self._check_seek(packet)
+            if self._is_behind(packet):
+                unread.discard(packet.stream_index)
+                if not unread:
+                    return
+            else:
+                self._take(packet)
+
+    def _streams_to_read(self) -> list[AudioStream | VideoStream]:
+        media = self._media
+        streams: list[AudioStream | VideoStream] = []
+        if self._pictures is not None and media.video is not None:
+            streams.append(media.video)
+        if self._sound is not None and media.audio is not None:
+            streams.append(media.audio)
+        if any(promised_end_s(media, stream) is None for stream in streams):
+            # Only the file as a whole has a promised end: reading every stream shows whether it is reached.
+            return [stream for stream in (media.video, media.audio) if stream is not None]
+        return streams
+
+    def _take(self, packet: "Packet[Any]") -> None:
+        if packet.is_corrupt and not (self._media.format == "wav" and is_streamed_wave(self._path)):
+            raise MediaError(f"{self._media.name}: cut short or damaged at {self._seconds(packet):.2f} s; copy or export it again")
+        end_ticks = packet_end_ticks(packet)
+        if end_ticks is not None:
+            end_s = self._clip_seconds(end_ticks, packet)
+            self._ends_s[packet.stream_index] = max(end_s, self._ends_s.get(packet.stream_index, 0.0))
+            if end_s - self._segment.start_s > self._limits.max_duration_s + _END_TOLERANCE_S:
+                _refuse_duration(self._media.name, end_s - self._segment.start_s, self._limits)
+        if self._sound is not None and packet.stream is self._media.audio:
+            self._sound.add(packet)
+        elif self._pictures is not None and packet.stream is self._media.video:
+            self._pictures.add(packet)
+
+    def _seconds(self, packet: "Packet[Any]") -> float:
+        """When a packet is decoded: it and all behind it are shown at this time or later."""
+        ticks = packet.dts if packet.dts is not None else packet.pts
+        assert ticks is not None
+        return self._clip_seconds(ticks, packet)
+
+    def _clip_seconds(self, ticks: int, packet: "Packet[Any]") -> float:
+        return ticks * self._ticks_s[packet.stream_index] - self._zero_s
+
+    def _is_behind(self, packet: "Packet[Any]") -> bool:
+        return packet.dts is not None and self._seconds(packet) >= self._segment.end_s
+
+    def _check_seek(self, packet: "Packet[Any]") -> None:
+        begin_s = self._clip_seconds(shown_at(packet), packet)
+        stream_start_s = self._clip_seconds(packet.stream.start_time or 0, packet)
+        if begin_s > max(self._segment.start_s, stream_start_s) or not packet.is_keyframe:
+            raise _SeekMissedError
+
+    def _refuse_cut_file(self) -> None:
+        ends_s = dict(self._ends_s)
+        for stream in self._streams_to_read():
+            promised_s = promised_end_s(self._media, stream)
+            if promised_s is not None and stream.index in ends_s:
+                self._refuse_early_end(ends_s[stream.index], promised_s, "sound" if stream.type == "audio" else "pictures")
+        promised_s = promised_duration_s(self._media)
+        if promised_s is not None and ends_s and len(ends_s) == len(self._media.container.streams):
+            self._refuse_early_end(max(ends_s.values()), promised_s, "file")
+
+    def _refuse_early_end(self, end_s: float, promised_s: float, what: str) -> None:
+        if end_s < min(promised_s, self._segment.end_s) - _END_TOLERANCE_S / 2:
+            raise MediaError(
+                f"{self._media.name}: cut short: its header promises {promised_s:.2f} s, its {what} ends at {end_s:.2f} s; "
+                "copy or export it again"
+            )
+
+
+def _check_header(media: OpenMedia, wanted: Wanted, segment: Segment, limits: MediaLimits) -> None:
+    if wanted.needs_audio and media.audio is None:
+        raise MediaError(f"{media.name}: no stream of sound, but this is the clip's audio_path")
+    if wanted.needs_video and media.video is None:
+        raise MediaError(f"{media.name}: no stream of pictures, but this is the clip's video_path")
+    media.check_limits(limits)
+    promised_s = promised_duration_s(media)
+    if promised_s is not None and (
+        segment.start_s >= promised_s or (segment.end_s < math.inf and segment.end_s > promised_s + _END_TOLERANCE_S)
+    ):
+        raise MediaError(
+            f"{media.name}: the segment from {segment.start_s:g} s to {segment.end_s:g} s lies outside of the file, "
+            f"which lasts {promised_s:.2f} s"
+        )
+    length_s = min(segment.end_s, math.inf if promised_s is None else promised_s) - segment.start_s
+    if limits.max_duration_s < length_s < math.inf:
+        _refuse_duration(media.name, length_s, limits)
+
+
+def _refuse_duration(name: str, duration_s: float, limits: MediaLimits) -> None:
+    raise MediaError(
+        f"{name}: {duration_s:.0f} s to decode, more than the limit max_duration_s={limits.max_duration_s:g}; "
+        "cut the clip into segments (start_s, end_s) or raise the limit"
+    )

@@ -1,0 +1,31 @@
+"""Which pictures of a clip a frame format wants.
+
+Shapes: P pictures of the stream, N frames wanted.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from mer_ray.core.media_types import FrameFormat
+
+Times = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+
+def choose_frames(frame_format: FrameFormat, times_P: Times, begin_s: float, end_s: float) -> Indices:
+    """Indices (N,) of the pictures on screen at the centres of equal intervals of [begin_s, end_s), each picture once.
+
+    `num_frames` intervals, or intervals of 1 / `rate_hz`. So there are never more frames than pictures: a clip with fewer pictures than
+    `num_frames` gives each of them, a one-picture video gives one. Our choice.
+    """
+    duration_s = end_s - begin_s
+    if frame_format.num_frames is not None:
+        num_intervals = frame_format.num_frames
+        interval_s = duration_s / num_intervals
+    else:
+        assert frame_format.rate_hz is not None
+        num_intervals = max(1, round(duration_s * frame_format.rate_hz))
+        interval_s = min(1 / frame_format.rate_hz, duration_s / num_intervals)
+    centres_s = begin_s + (np.arange(num_intervals) + 0.5) * interval_s
+    on_screen = np.searchsorted(times_P, centres_s, side="right") - 1
+    return np.unique(np.maximum(on_screen, 0))

@@ -1,0 +1,64 @@
+"""A decoded picture to a square of RGB pixels: upright, in its true proportions, cropped or letterboxed."""
+
+from fractions import Fraction
+from typing import Literal, cast
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from mer_ray.core.media_types import ByteArray
+
+# Scaling the whole picture and cutting the square out is fastest, but the rest of a very long picture would cost more than it saves.
+_MAX_LONG_SIDES = 4
+
+
+class FrameScaler:
+    """Scales the frames of one stream; keeps FFmpeg's scaler between frames."""
+
+    def __init__(self, pixel_aspect: Fraction | None) -> None:
+        self._pixel_aspect = float(pixel_aspect) if pixel_aspect else 1.0
+        self._reformatter = VideoReformatter()
+
+    def scale(self, frame: VideoFrame, size: int, crop: Literal["centre", "whole"]) -> ByteArray:
+        """One picture, RGB uint8 (size, size, 3): the largest centred square, or all of it on black."""
+        quarter_turns = round(frame.rotation / 90)
+        if crop == "centre" and max(frame.width, frame.height) > _MAX_LONG_SIDES * min(frame.width, frame.height):
+            frame = _cut_square(frame, self._pixel_aspect)
+            width = height = size
+        else:
+            width, height = self._scaled_size(frame, size, crop)
+        shrinks = width * height < frame.width * frame.height
+        scaled = self._reformatter.reformat(
+            frame, width, height, format="rgb24", interpolation="AREA" if shrinks else "BILINEAR", threads=1
+        )
+        image = cast(ByteArray, scaled.to_ndarray())
+        square = _cut_centre(image, size) if crop == "centre" else _letterbox(image, size)
+        return np.rot90(square, quarter_turns)
+
+    def _scaled_size(self, frame: VideoFrame, size: int, crop: Literal["centre", "whole"]) -> tuple[int, int]:
+        width, height = frame.width * self._pixel_aspect, float(frame.height)
+        factor = size / (min(width, height) if crop == "centre" else max(width, height))
+        return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _cut_square(frame: VideoFrame, pixel_aspect: float) -> VideoFrame:
+    image = cast(ByteArray, frame.to_ndarray(format="rgb24"))
+    height, width = image.shape[:2]
+    side = min(width * pixel_aspect, height)
+    cut_width, cut_height = max(1, round(side / pixel_aspect)), max(1, round(side))
+    left, top = (width - cut_width) // 2, (height - cut_height) // 2
+    square = np.ascontiguousarray(image[top : top + cut_height, left : left + cut_width])
+    return VideoFrame.from_ndarray(square, format="rgb24")
+
+
+def _cut_centre(image: ByteArray, size: int) -> ByteArray:
+    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+    return image[top : top + size, left : left + size]
+
+
+def _letterbox(image: ByteArray, size: int) -> ByteArray:
+    square = np.zeros((size, size, 3), np.uint8)
+    top, left = (size - image.shape[0]) // 2, (size - image.shape[1]) // 2
+    square[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return square

@@ -1,0 +1,80 @@
+"""What run.json says of a run."""
+
+from typing import Any
+
+import torch
+
+from mer_ray.batching import NORMALISE_LABELS
+from mer_ray.core import artefacts
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.protocol import Partition
+from mer_ray.training.run_folder import RunFolder
+from mer_ray.training.training_data import TrainingData
+
+
+def describe_run(config: TrainConfig, data: TrainingData, identity: str, found: list[Partition]) -> dict[str, Any]:
+    """run.json as it is when the run starts; `seconds` and `chosen` come with its end."""
+    folds = [partition.fold for partition in found if partition.fold is not None]
+    model = config.model.build(data.specs, data.task)
+    return {
+        "name": config.out.name,
+        "identity": identity,
+        "versions": artefacts.versions(),
+        "git_revision": artefacts.git_revision(),
+        "seeds": config.seeds,
+        "folds": folds or None,
+        "protocol": config.protocol.label,
+        "corpus": data.corpus,
+        "classes": list(data.task.classes),
+        "values": list(data.task.values),
+        "streams": [
+            {
+                "name": stream.spec.name,
+                "modality": stream.spec.modality,
+                "dim": stream.spec.dim,
+                "encoder": stream.encoder,
+                "layers": list(stream.layers),
+                "statistics": list(stream.statistics),
+            }
+            for stream in data.streams
+        ],
+        "normalisation": NORMALISE_LABELS[config.normalise],
+        "model": {**config.model.model_dump(mode="json"), "num_parameters": sum(weight.numel() for weight in model.parameters())},
+        "num_clips": _num_clips(data, found),
+        "num_failed": data.num_failed,
+        "notes": notes_on(data, found),
+        "select_metric": config.select_metric if config.candidates else None,
+        "chosen": None,
+        "seconds": None,
+        "num_workers": config.num_workers,
+        "hardware": {**artefacts.hardware(), "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None},
+    }
+
+
+def _num_clips(data: TrainingData, found: list[Partition]) -> dict[str, int]:
+    """Clips by split; with folds every clip is tested once, and trains in the other folds."""
+    if found[0].fold is not None:
+        return {"test": sum(len(partition.test["test"]) for partition in found)}
+    splits = {"train": found[0].train, **({} if found[0].dev is None else {"dev": found[0].dev}), **found[0].test}
+    return {name: len(rows) for name, rows in splits.items()}
+
+
+def notes_on(data: TrainingData, found: list[Partition]) -> list[str]:
+    """What a reader of the scores must know: failed clips, classes that a training part lacks."""
+    notes = [
+        f"{count} of {data.num_clips} clips failed in the extraction of {encoder}: they count as lacking it"
+        for encoder, count in data.num_failed.items()
+    ]
+    for partition in found:
+        counts_C = data.class_counts(partition.train)
+        absent = [name for name, count in zip(data.task.classes, counts_C, strict=True) if count == 0]
+        if absent:
+            notes.append(f"{partition.label} has no clip of {', '.join(absent)}: the model cannot learn to predict it")
+    return notes
+
+
+def chosen_candidates(config: TrainConfig, folder: RunFolder, found: list[Partition]) -> list[dict[str, Any]] | None:
+    """What the inner loops chose, with all candidates' scores; None without candidates."""
+    if not config.candidates:
+        return None
+    return [folder.read_selection(partition.fold) for partition in found]

@@ -1,0 +1,194 @@
+"""A run on disk: what is finished, what goes on, and where everything lies.
+
+<out>/config.yaml, run.json, metrics.jsonl, scores.json (last: its existence means the run is complete)
+<out>/predictions/<split>.parquet
+<out>/selection/<partition>.json                 the candidate that an inner loop chose
+<out>/checkpoints/<fit>/{last,best}.pt, predictions.parquet, finished.json (last: its existence means the fit is finished)
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mer_ray.core.artefacts import write_json, write_text
+from mer_ray.core.config import dump_yaml
+from mer_ray.core.errors import RunError
+from mer_ray.training.checkpoint import read_checkpoint, write_checkpoint
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.fitting import Learner
+from mer_ray.training.predictions_table import write_table
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run, all absolute."""
+
+    root: Path
+
+    @property
+    def facts_path(self) -> Path:
+        """run.json."""
+        return self.root / "run.json"
+
+    @property
+    def scores_path(self) -> Path:
+        """scores.json."""
+        return self.root / "scores.json"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the run is done."""
+        return self.scores_path.is_file()
+
+    def predictions_path(self, split: str) -> Path:
+        """The pooled predictions of a split."""
+        return self.root / "predictions" / f"{split}.parquet"
+
+    def fit_folder(self, fold: int | None, seed: int) -> "FitFolder":
+        """The folder of one fit."""
+        return FitFolder(self.root / "checkpoints" / (f"seed{seed}" if fold is None else f"fold{fold}-seed{seed}"))
+
+    def selection_path(self, fold: int | None) -> Path:
+        """What the inner loop of a partition chose."""
+        return self.root / "selection" / ("splits.json" if fold is None else f"fold{fold}.json")
+
+    def open(self, config: TrainConfig, identity: str, facts: dict[str, Any]) -> None:
+        """Start the run, or go on with the one that lies here.
+
+        Raises:
+            RunError: the folder holds another run, or something that is no run.
+
+        """
+        if self.facts_path.is_file():
+            existing = self.read_facts().get("identity")
+            if existing != identity:
+                raise RunError(
+                    f"{self.root}: holds another run (identity {str(existing)[:8]}, this config and its data have {identity[:8]}); "
+                    "give another `out`, or delete the folder to train anew"
+                )
+            return
+        if self.root.is_dir() and any(self.root.iterdir()):
+            raise RunError(f"{self.root}: is not empty and holds no run.json; give another `out`, or empty it")
+        write_text(self.root / "config.yaml", dump_yaml(config))
+        write_json(self.facts_path, facts)
+
+    def read_facts(self) -> dict[str, Any]:
+        """run.json.
+
+        Raises:
+            RunError: not JSON.
+
+        """
+        return _read_json(self.facts_path)
+
+    def read_scores(self) -> dict[str, Any]:
+        """scores.json.
+
+        Raises:
+            RunError: not JSON.
+
+        """
+        return _read_json(self.scores_path)
+
+    def read_selection(self, fold: int | None) -> dict[str, Any]:
+        """What the inner loop of a partition chose.
+
+        Raises:
+            RunError: not JSON.
+
+        """
+        return _read_json(self.selection_path(fold))
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """metrics.jsonl, whole: a resumed run repeats no row."""
+        write_text(self.root / "metrics.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+@dataclass(frozen=True)
+class FitFolder:
+    """The folder of one partition and seed."""
+
+    root: Path
+
+    @property
+    def last_path(self) -> Path:
+        """The newest state; after the end, the last weights."""
+        return self.root / "last.pt"
+
+    @property
+    def best_path(self) -> Path:
+        """The weights that predict, with all that is needed to use them."""
+        return self.root / "best.pt"
+
+    @property
+    def finished_path(self) -> Path:
+        """The history of a finished fit."""
+        return self.root / "finished.json"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether this fit is done."""
+        return self.finished_path.is_file()
+
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of a finished fit."""
+        rows: list[dict[str, Any]] = _read_json(self.finished_path)["history"]
+        return rows
+
+    def predictions(self) -> pa.Table:
+        """All predictions of a finished fit."""
+        return pq.read_table(self.root / "predictions.parquet")
+
+    def finish(self, last: dict[str, Any], best: dict[str, Any], predictions: pa.Table, summary: dict[str, Any]) -> None:
+        """Write the results; the fit is finished when the summary is there."""
+        write_checkpoint(self.best_path, best)
+        # The state that a resume would need is of no use any more, and three times the weights.
+        write_checkpoint(self.last_path, last)
+        write_table(self.root / "predictions.parquet", predictions)
+        write_json(self.finished_path, summary)
+
+
+class CheckpointKeeper:
+    """Writes a fit's state and the run's curve at most every `interval_s`; a resumed fit goes on from there.
+
+    `rows_before` are the rows of the fits before this one.
+    """
+
+    def __init__(self, folder: RunFolder, fit: FitFolder, rows_before: list[dict[str, Any]], interval_s: float) -> None:
+        self._folder, self._fit, self._rows_before, self._interval_s = folder, fit, rows_before, interval_s
+        self._written_s = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state, None for a new fit."""
+        return read_checkpoint(self._fit.last_path) if self._fit.last_path.is_file() else None
+
+    def keep(self, learner: Learner) -> None:
+        """Write, where it is time to and this worker writes."""
+        if not learner.communicator.is_main or time.monotonic() - self._written_s < self._interval_s:
+            return
+        write_checkpoint(self._fit.last_path, learner.state())
+        self._folder.write_metrics(self._rows_before + learner.history)
+        self._written_s = time.monotonic()
+
+
+class NoKeeper:
+    """For fits of an inner loop: they are short, and only their choice is kept."""
+
+    def load(self) -> None:
+        """Nothing is kept."""
+
+    def keep(self, learner: Learner) -> None:
+        """Nothing is kept."""
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: not valid JSON ({error}); delete the run folder to train anew") from error
+    return value

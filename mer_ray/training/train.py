@@ -1,0 +1,104 @@
+"""The verb `train`: a config -> a finished run folder."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mer_ray.core.artefacts import write_json
+from mer_ray.core.config import identity_of
+from mer_ray.core.table import Table
+from mer_ray.training.communicator import Communicator
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.loading import load_training_data
+from mer_ray.training.predictions_table import write_table
+from mer_ray.training.protocol import Partition, partitions
+from mer_ray.training.run_facts import chosen_candidates, describe_run
+from mer_ray.training.run_fits import run_fits
+from mer_ray.training.run_folder import RunFolder
+from mer_ray.training.scoring import score_splits
+from mer_ray.training.training_data import TrainingData
+from mer_ray.training.worker import choose_device, make_worker
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A complete run: `facts` is run.json, `scores` the splits of scores.json; `was_complete` where nothing was left to do."""
+
+    folder: Path
+    facts: dict[str, Any]
+    scores: dict[str, Any]
+    was_complete: bool
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the scores must know."""
+        notes: list[str] = self.facts["notes"]
+        return notes
+
+    def table(self) -> Table:
+        """Mean scores over seeds, a row per split."""
+        metrics = list(dict.fromkeys(name for split in self.scores.values() for name in split["mean"]))
+        rows = [(name, split["num_clips"], *[split["mean"].get(metric) for metric in metrics]) for name, split in self.scores.items()]
+        complete = [f"{self.folder} was complete already; nothing was trained"] if self.was_complete else []
+        about = [f"normalisation: {self.facts['normalisation']}", f"{len(self.facts['seeds'])} seeds, protocol: {self.facts['protocol']}"]
+        return Table(
+            f"{self.facts['name']} ({self.facts['corpus']})", ("split", "clips", *metrics), tuple(rows), (*complete, *about, *self.notes)
+        )
+
+
+def train(config: TrainConfig) -> RunSummary:
+    """Train all folds and seeds, predict, score; resumes what lies in `out`, and returns at once where it is complete.
+
+    Raises:
+        ConfigError, ManifestError, StoreError: the inputs do not fit, or cannot be read.
+        RunError: `out` holds another run, labels or features are missing, or a loss is no longer finite.
+        ClusterError: Ray cannot give `num_workers`.
+
+    """
+    config = with_absolute_paths(config)
+    start_s = time.monotonic()
+    data = load_training_data(config)
+    return train_on(config, data, start_s)
+
+
+def train_on(config: TrainConfig, data: TrainingData, start_s: float) -> RunSummary:
+    """As `train`, on data that is loaded; paths in the config are absolute."""
+    found = partitions(config.protocol, data)
+    folder = RunFolder(config.out)
+    identity = identity_of(config, data=data.digest())
+    folder.open(config, identity, describe_run(config, data, identity, found))
+    if folder.is_complete:
+        return RunSummary(folder.root, folder.read_facts(), folder.read_scores()["splits"], was_complete=True)
+    if config.num_workers == 1:
+        run_fits(config, make_worker(config, data, Communicator(), choose_device(config)), folder)
+    else:
+        # Ray is loaded where it is used only.
+        from mer_ray.training.ray_trainer import run_fits_on_ray
+
+        run_fits_on_ray(config, data, folder)
+    return _finish(config, data, folder, found, start_s)
+
+
+def _finish(config: TrainConfig, data: TrainingData, folder: RunFolder, found: list[Partition], start_s: float) -> RunSummary:
+    """Pool the predictions of all fits, score them, and mark the run as complete."""
+    fits = [folder.fit_folder(partition.fold, seed) for partition in found for seed in config.seeds]
+    pooled = pa.concat_tables([fit.predictions() for fit in fits])
+    names = dict.fromkeys(pooled["split"].to_pylist())
+    tables = {split: pooled.filter(pc.equal(pooled["split"], split)) for split in names}
+    for split, table in tables.items():
+        write_table(folder.predictions_path(split), table)
+    scores = score_splits(tables, data.task)
+    facts = {**folder.read_facts(), "chosen": chosen_candidates(config, folder, found), "seconds": time.monotonic() - start_s}
+    write_json(folder.facts_path, facts)
+    write_json(folder.scores_path, scores)
+    return RunSummary(folder.root, facts, scores["splits"], was_complete=False)
+
+
+def with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """Paths that hold in any process: Ray's workers have other working folders."""
+    store = config.store if "://" in config.store else str(Path(config.store).resolve())
+    return config.model_copy(update={"manifest": config.manifest.resolve(), "out": config.out.resolve(), "store": store})

@@ -1,0 +1,49 @@
+"""One worker of a training: the data on its device, and its link to the others."""
+
+from dataclasses import dataclass
+
+import torch
+
+from mer_ray.core.errors import RunError
+from mer_ray.training.communicator import Communicator
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.training_data import DeviceClips, TrainingData
+
+
+@dataclass(frozen=True)
+class Worker:
+    """`dtype` is what matrix products run in."""
+
+    data: TrainingData
+    clips: DeviceClips
+    communicator: Communicator
+    dtype: torch.dtype
+
+
+def make_worker(config: TrainConfig, data: TrainingData, communicator: Communicator, device: torch.device) -> Worker:
+    """Put the data on the device.
+
+    Raises:
+        RunError: speaker normalisation without speakers.
+
+    """
+    return Worker(data, DeviceClips(data, config.normalise, device), communicator, compute_type(config, device))
+
+
+def compute_type(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """`precision: auto` is bfloat16 autocast on a GPU, float32 on a CPU."""
+    if config.precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+
+
+def choose_device(config: TrainConfig) -> torch.device:
+    """The device of a training in this process.
+
+    Raises:
+        RunError: `device: cuda` where there is none.
+
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise RunError("device: cuda, but this machine has no GPU that torch can use; set device: auto or cpu")
+    return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")

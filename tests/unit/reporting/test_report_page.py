@@ -1,0 +1,151 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from written_run import RunMaker
+
+from mer_ray.core.errors import RunError
+from mer_ray.reporting import ReportConfig, write_report
+from mer_ray.reporting.ceilings import read_ceilings
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Elements in order, JSON scripts by id, and whether every element is closed where it was opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: dict[str, str] = {}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        identifier = self.elements[-1][1].get("id") if self.elements else None
+        if identifier and self.open[-1] == "script":
+            self.scripts[identifier] = self.scripts.get(identifier, "") + data
+
+    def json(self, identifier: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.scripts[identifier])
+        return value
+
+
+def write(tmp_path: Path, *folders: Path, **options: Any) -> tuple[Page, str]:
+    summary = write_report(ReportConfig(runs=folders, out=tmp_path / "out/report.html", **options))
+    text = summary.path.read_text(encoding="utf-8")
+    return Page(text), text
+
+
+def test_the_page_holds_everything_and_fetches_nothing(make_run: RunMaker, tmp_path: Path) -> None:
+    page, text = write(tmp_path, make_run(), make_run("audio", streams=("spectral",)))
+    assert page.open == []
+    for _, attributes in page.elements:
+        for name in ("src", "href", "srcset", "action"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:,"))
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style is not None
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+    assert text.count("plotly.js v") == 1
+    assert f"({len(text.encode()) / 1e6:.1f} MB)" in text
+
+
+def test_numbers_of_the_page_stand_in_its_json(make_run: RunMaker, tmp_path: Path) -> None:
+    folder = make_run()
+    page, text = write(tmp_path, folder)
+    scores = json.loads((folder / "scores.json").read_text())["splits"]["test"]
+    data = page.json("mer-ray-data")
+    assert data["summary"][0]["scores"]["weighted_f1"]["mean"] == scores["mean"]["weighted_f1"]
+    assert data["runs"][0]["per_class"][2] == {"class": "happy", **scores["per_class"]["happy"]}
+    assert f'<td class="n">{scores["per_class"]["happy"]["recall"]:.3f}</td>' in text
+
+
+def test_every_plot_has_a_figure_and_words(make_run: RunMaker, tmp_path: Path) -> None:
+    page, _ = write(tmp_path, make_run(), make_run("audio", streams=("spectral",), values=()))
+    plots = [attributes for _, attributes in page.elements if "data-figure" in attributes]
+    assert {plot["data-figure"] for plot in plots} == set(page.json("mer-ray-figures"))
+    assert len(plots) == 1 + 4 + 2
+    assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
+
+
+def test_anchors_lead_somewhere_and_ids_are_unique(make_run: RunMaker, tmp_path: Path) -> None:
+    page, _ = write(tmp_path, make_run(), make_run("audio", streams=("spectral",)))
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    links = {str(attributes["href"])[1:] for tag, attributes in page.elements if tag == "a"}
+    assert {"runs", "run-fused", "run-audio"} == links <= set(identifiers)
+
+
+def test_tables_and_headings_can_be_heard(make_run: RunMaker, tmp_path: Path) -> None:
+    page, _ = write(tmp_path, make_run(skill=0.5))
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("table") == tags.count("caption") >= 5
+    assert tags.count("h1") == 1
+    assert all("scope" in attributes for tag, attributes in page.elements if tag == "th")
+
+
+def test_names_cannot_break_out_of_the_page(make_run: RunMaker, tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)<!-- & \u2028"
+    folder = make_run()
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**facts, "name": evil}))
+    page, text = write(tmp_path, folder, title=evil)
+    assert page.open == []
+    assert "<script>alert" not in text
+    assert page.json("mer-ray-data")["summary"][0]["name"] == evil
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seeds": (0,), "folds": None, "values": (), "attention": False},
+        {"num_unlabelled": 30},
+        {"skill": 30.0},
+        {"streams": ("spectral",), "normalisation": "speaker (transductive)"},
+    ],
+)
+def test_plain_runs_have_a_page(make_run: RunMaker, tmp_path: Path, options: dict[str, Any]) -> None:
+    page, text = write(tmp_path, make_run(**options))
+    assert page.open == []
+    assert "How good is the run?" in text
+    assert not re.search(r">\s*(nan|None|undefined)\b", text.partition("<script")[0])
+
+
+def test_the_headline_names_the_best_its_lead_and_the_ceiling(make_run: RunMaker, tmp_path: Path) -> None:
+    ceilings = tmp_path / "corpus.json"
+    ceilings.write_text('{"ceilings": {"audio": 0.7, "vision": 0.6, "text": 0.8, "fused": 0.99}}')
+    _, text = write(tmp_path, make_run("fused", skill=3.0), make_run("audio", streams=("spectral",), skill=0.5), ceilings=ceilings)
+    assert "fused is best: weighted F1" in text
+    assert "more than chance" in text
+    assert "the best possible score on this corpus, 0.990" in text
+
+
+def test_a_run_given_twice_is_refused(make_run: RunMaker, tmp_path: Path) -> None:
+    folder = make_run()
+    with pytest.raises(RunError, match="more than once"):
+        write(tmp_path, folder, folder / ".." / folder.name)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"ceilings": {"audio": "high"}}', '{"ceilings": 1}', "[]"])
+def test_ceilings_that_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "corpus.json").write_text(text)
+    with pytest.raises(RunError, match=r"corpus\.json: needs"):
+        read_ceilings(tmp_path / "corpus.json")
+
+
+def test_no_ceilings_file(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such file of ceilings"):
+        read_ceilings(tmp_path / "corpus.json")
