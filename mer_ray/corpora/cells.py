@@ -32,8 +32,9 @@ def read_cell(cell: Any, kind: pa.DataType) -> Any:
         return _read_text(cell)
     number = _read_number(cell)
     if pa.types.is_integer(kind):
-        if not number.is_integer():
-            raise CellError("a whole number, or empty for unknown")
+        largest = 2 ** (kind.bit_width - 1) - 1
+        if not number.is_integer() or abs(number) > largest:
+            raise CellError(f"a whole number of at most {largest}, or empty for unknown")
         return int(number)
     return number
 

@@ -94,7 +94,8 @@ def _alike(paths: list[str], marks: Mapping[str, int | str]) -> list[list[str]]:
 
 def _sha256(path: str, max_bytes: int | None) -> str:
     digest = hashlib.sha256()
-    with fsspec.open(path, "rb", block_size=CHUNK_BYTES if max_bytes is None else max_bytes) as file:
+    filesystem, name = fsspec.core.url_to_fs(path)
+    with filesystem.open(name, "rb", block_size=max_bytes or CHUNK_BYTES) as file:
         if max_bytes is not None:
             digest.update(file.read(max_bytes))
         else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from av.audio.stream import AudioStream
+from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard
 from av.video.stream import VideoStream
@@ -19,12 +20,14 @@ from mer_ray.decoders.picture_packets import shown_at
 from mer_ray.decoders.pictures import Pictures
 from mer_ray.decoders.sound import Sound, resample
 from mer_ray.decoders.timeline import packet_end_ticks, promised_duration_s, promised_end_s, tick_s, zero_s
-from mer_ray.decoders.wave_header import is_streamed_wave
+from mer_ray.decoders.wave_header import missing_wave_s
 
 # Sound codecs need earlier packets to swing in (Opus 0.08 s, the bit reservoir of MP3 up to 0.3 s).
 _PREROLL_S = 0.5
-# Annotations are rounded, streams of one file end apart.
+# Annotations are rounded to more than a frame.
 _END_TOLERANCE_S = 0.5
+# Headers are rounded too, and padding differs between programs; a file that lacks more than this was cut.
+_CUT_TOLERANCE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Wanted:
 
 
 class _SeekMissedError(Exception):
-    """The container's index led behind the segment's start."""
+    """The file cannot be entered in its middle: its index leads behind the segment's start, or there is none."""
 
 
 def decode_file(
@@ -107,7 +110,10 @@ class _FilePass:
             return
         if seeks:
             target_s = self._segment.start_s - _PREROLL_S + self._zero_s
-            self._media.container.seek(int(target_s / self._ticks_s[streams[0].index]), stream=streams[0])
+            try:
+                self._media.container.seek(int(target_s / self._ticks_s[streams[0].index]), stream=streams[0])
+            except FFmpegError as error:
+                raise _SeekMissedError from error
         unread = {stream.index for stream in streams}
         for packet in self._media.container.demux(streams):
             if packet.pts is None and packet.dts is None:
@@ -134,7 +140,7 @@ class _FilePass:
         return streams
 
     def _take(self, packet: "Packet[Any]") -> None:
-        if packet.is_corrupt and not (self._media.format == "wav" and is_streamed_wave(self._path)):
+        if packet.is_corrupt and not (self._media.format == "wav" and missing_wave_s(self._path) < _CUT_TOLERANCE_S):
             raise MediaError(f"{self._media.name}: cut short or damaged at {self._seconds(packet):.2f} s; copy or export it again")
         end_ticks = packet_end_ticks(packet)
         if end_ticks is not None:
@@ -176,7 +182,7 @@ class _FilePass:
             self._refuse_early_end(max(ends_s.values()), promised_s, "file")
 
     def _refuse_early_end(self, end_s: float, promised_s: float, what: str) -> None:
-        if end_s < min(promised_s, self._segment.end_s) - _END_TOLERANCE_S / 2:
+        if end_s < min(promised_s, self._segment.end_s) - _CUT_TOLERANCE_S:
             raise MediaError(
                 f"{self._media.name}: cut short: its header promises {promised_s:.2f} s, its {what} ends at {end_s:.2f} s; "
                 "copy or export it again"

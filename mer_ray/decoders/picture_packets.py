@@ -20,13 +20,13 @@ def needed_packets(packets: "Sequence[Packet[VideoStream]]", wanted: Collection[
     A picture needs only packets before it, back to its key frame; pictures shown before that key frame also need the group before.
     """
     starts = [index for index, packet in enumerate(packets) if packet.is_keyframe or index == 0]
-    needed: list[Packet[VideoStream]] = []
+    kept_groups: list[Sequence[Packet[VideoStream]]] = []
     needs_whole_group = False
     for start, end in reversed(list(zip(starts, [*starts[1:], len(packets)], strict=True))):
         group = packets[start:end]
         wanted_here = [index for index, packet in enumerate(group) if shown_at(packet) in wanted and not packet.is_discard]
         kept = len(group) if needs_whole_group else max(wanted_here, default=-1) + 1
-        needed[:0] = group[:kept]
+        kept_groups.append(group[:kept])
         key_ticks = shown_at(group[0])
         needs_whole_group = any(shown_at(group[index]) < key_ticks for index in wanted_here)
-    return needed
+    return [packet for group in reversed(kept_groups) for packet in group]

@@ -113,12 +113,13 @@ class Pictures:
         context.options = {"max_pixels": str(2 * self._limits.max_frame_pixels)}
         missing = deque(wanted)
         in_order = iter(ticks_P)
-        packets = needed_packets(self._packets, set(wanted)) if self._has_times else self._packets
+        wanted_ticks = set(wanted)
+        packets = needed_packets(self._packets, wanted_ticks) if self._has_times else self._packets
         for packet in (*packets, None):
             where = f" in its pictures at {self._seconds(shown_at(packet)):.2f} s" if packet else " at the end of its pictures"
             if packet is not None and context.name == "h264":
                 # Pictures that nobody wants and no other picture refers to are not decoded: exact, and a third of the work.
-                context.skip_frame = "DEFAULT" if shown_at(packet) in missing or not self._has_times else "NONREF"
+                context.skip_frame = "DEFAULT" if shown_at(packet) in wanted_ticks or not self._has_times else "NONREF"
             with explain_errors(self._name, where):
                 frames = self._stream.decode(packet)
             for frame in frames:

@@ -130,7 +130,7 @@ class Sound:
         num_channels = frame.layout.nb_channels
         if frame.format.name == "fltp" and num_channels <= _MAX_PLANES:
             samples_CT = cast(FloatArray, frame.to_ndarray())
-            return samples_CT[0] if num_channels == 1 else np.add.reduce(samples_CT, axis=0) * np.float32(1 / num_channels)
+            return cast(FloatArray, np.add.reduce(samples_CT, axis=0) * np.float32(1 / num_channels))
         kind = (frame.format.name, frame.layout.name)
         if self._to_float is None or self._to_float[0] != kind:
             self._to_float = (kind, av.AudioResampler(format="flt", layout=frame.layout, rate=self._rate_hz))

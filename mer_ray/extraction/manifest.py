@@ -132,7 +132,7 @@ def _probe(scan: Scan, facts: ManifestFacts, sizes: Mapping[str, int], config: M
 def _good_rows(scan: Scan, faults: Sequence[Fault], config: ManifestConfig) -> list[int]:
     where = config.corpus.path
     if faults and not config.keep_going:
-        raise faults_error(where, faults, "nothing was written; correct them, or leave their rows out with --keep-going")
+        raise faults_error(where, faults, "nothing was written; correct them, or leave their rows out with --keep-going (keep_going: true)")
     if any(fault.row is None for fault in faults):
         raise faults_error(where, [fault for fault in faults if fault.row is None], "of the whole corpus, so --keep-going cannot go on")
     bad = {fault.row for fault in faults}

@@ -31,9 +31,16 @@ CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 ENCODERS = {"spectral": "audio", "gradient": "vision", "hashing": "text"}
 NUM_CLIPS, DIM = 120, 6
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --remote-debugging-port=0"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
 
 pytestmark = [
     pytest.mark.browser,
@@ -97,7 +104,8 @@ def write_corpus(folder: Path) -> TrainConfig:
             "values": ["valence"],
             "protocol": {"name": "folds", "dev": "next_fold"},
             "seeds": [0, 1],
-            "epochs": 8,
+            "epochs": 12,
+            "learning_rate": 0.02,
             "model": {"name": "attention", "hidden": 16},
         }
     )
@@ -244,9 +252,10 @@ def test_page_tells_failures_texts_and_missing_sound(folder: Path, devtools: str
 def test_nothing_sticks_out_and_figures_follow_the_colours(folder: Path, devtools: str, width: int, colours: str) -> None:
     script = """({
       page: document.documentElement.scrollWidth, window: window.innerWidth,
-      wide: [...document.querySelectorAll("[data-figure] svg.main-svg")].filter((plot) => plot.getBoundingClientRect().right > window.innerWidth).length,
+      wide: [...document.querySelectorAll("[data-figure] svg.main-svg")]
+        .filter((plot) => plot.getBoundingClientRect().right > window.innerWidth).length,
       ink: getComputedStyle(document.body).color,
-      label: getComputedStyle(document.querySelector("[data-figure=runs] .textpoint text, [data-figure=runs] .textpoint")).fill,
+      label: getComputedStyle(document.querySelector("[data-figure=runs] .textpoint text")).fill,
     })"""
     page = open_page(devtools, folder / "report.html", script, width, colours)
     assert page.faults == []

@@ -40,6 +40,7 @@ def test_cells_become_their_columns_type(cell: object, kind: pa.DataType, value:
         (b"x", pa.float32(), "decimal point"),
         ("1.5", pa.int32(), "whole number"),
         ("inf", pa.int32(), "whole number"),
+        ("3000000000", pa.int32(), "at most 2147483647"),
         (["a"], pa.string(), "text"),
         (True, pa.string(), "text"),
     ],

@@ -246,3 +246,8 @@ def test_a_table_whose_name_cannot_be_a_folder_needs_a_corpus_name(tmp_path: Pat
     with pytest.raises(ConfigError, match="corpus_name: required, because the default 'a=b'"):
         corpus_of(tmp_path / "a=b.csv", "path\na.wav\n").facts()
     assert corpus_of(tmp_path / "a=b.csv", corpus_name="c").facts().corpus == "c"
+
+
+def test_a_value_too_large_for_the_manifest_is_not_finite(tmp_path: Path):
+    scan = corpus_of(tmp_path / "c.csv", "path,valence\na.wav,1e300\n").scan()
+    assert scan.table["valence"].to_pylist() == [math.inf]
