@@ -115,14 +115,14 @@ def explain_errors(name: str, where: str = "") -> Iterator[None]:
         raise MediaError(f"{name}: no permission to read this file") from error
     except (IsADirectoryError, NotADirectoryError) as error:
         raise MediaError(f"{name}: a folder where a media file is expected, or a file where a folder is") from error
-    except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be read{where}: {error.strerror or error}") from error
+    except av.error.FFmpegError as error:
         if where:
-            raise MediaError(f"{name}: damaged{where}: {error.strerror or error}") from error
+            raise MediaError(f"{name}: damaged{where}: {error.strerror or error}; copy or export it again") from error
         raise MediaError(
             f"{name}: not a media file that can be read: damaged, cut short, or none of the containers {', '.join(SUPPORTED_FORMATS)}"
         ) from error
-    except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(f"{name}: cannot be read{where}: {error.strerror or error}") from error
 
 
 def _refuse_irregular(path: str, name: str) -> None:

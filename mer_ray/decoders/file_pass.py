@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from av.audio.stream import AudioStream
 from av.error import FFmpegError
@@ -146,8 +146,8 @@ class _FilePass:
         if end_ticks is not None:
             end_s = self._clip_seconds(end_ticks, packet)
             self._ends_s[packet.stream_index] = max(end_s, self._ends_s.get(packet.stream_index, 0.0))
-            if end_s - self._segment.start_s > self._limits.max_duration_s + _END_TOLERANCE_S:
-                _refuse_duration(self._media.name, end_s - self._segment.start_s, self._limits)
+        if (length_s := self._seconds(packet) - self._segment.start_s) > self._limits.max_duration_s:
+            _refuse_duration(self._media.name, length_s, self._limits)
         if self._sound is not None and packet.stream is self._media.audio:
             self._sound.add(packet)
         elif self._pictures is not None and packet.stream is self._media.video:
@@ -208,7 +208,7 @@ def _check_header(media: OpenMedia, wanted: Wanted, segment: Segment, limits: Me
         _refuse_duration(media.name, length_s, limits)
 
 
-def _refuse_duration(name: str, duration_s: float, limits: MediaLimits) -> None:
+def _refuse_duration(name: str, duration_s: float, limits: MediaLimits) -> NoReturn:
     raise MediaError(
         f"{name}: {duration_s:.0f} s to decode, more than the limit max_duration_s={limits.max_duration_s:g}; "
         "cut the clip into segments (start_s, end_s) or raise the limit"

@@ -5,6 +5,7 @@ Shapes: P pictures of the stream, N frames wanted.
 
 from collections import deque
 from collections.abc import Collection, Iterator
+from typing import NoReturn
 
 import numpy as np
 from av.packet import Packet
@@ -17,7 +18,7 @@ from mer_ray.decoders.budget import Budget
 from mer_ray.decoders.container import OpenMedia, check_pixels, explain_errors
 from mer_ray.decoders.frame_choice import Times, choose_frames
 from mer_ray.decoders.limits import MediaLimits
-from mer_ray.decoders.picture_packets import needed_packets, shown_at
+from mer_ray.decoders.picture_packets import needed_runs, shown_at
 from mer_ray.decoders.scaling import FrameScaler
 from mer_ray.decoders.timeline import tick_s
 
@@ -114,25 +115,31 @@ class Pictures:
         missing = deque(wanted)
         in_order = iter(ticks_P)
         wanted_ticks = set(wanted)
-        packets = needed_packets(self._packets, wanted_ticks) if self._has_times else self._packets
-        for packet in (*packets, None):
-            where = f" in its pictures at {self._seconds(shown_at(packet)):.2f} s" if packet else " at the end of its pictures"
-            if packet is not None and context.name == "h264":
-                # Pictures that nobody wants and no other picture refers to are not decoded: exact, and a third of the work.
-                context.skip_frame = "DEFAULT" if shown_at(packet) in wanted_ticks or not self._has_times else "NONREF"
-            with explain_errors(self._name, where):
-                frames = self._stream.decode(packet)
-            for frame in frames:
-                check_pixels(self._name, frame.width, frame.height, self._limits)
-                ticks = frame.pts if self._has_times else next(in_order, None)
-                if missing and ticks is not None and ticks >= missing[0]:
-                    if frame.is_corrupt or ticks > missing[0]:
-                        self._refuse_picture(missing[0])
-                    yield missing.popleft(), frame
-            if not missing:
-                return
-        if missing:
-            self._refuse_picture(missing[0])
+        for run in needed_runs(self._packets, wanted_ticks) if self._has_times else [self._packets]:
+            for packet in (*run, None):
+                for frame in self._decode_packet(packet, wanted_ticks):
+                    ticks = frame.pts if self._has_times else next(in_order, None)
+                    if missing and ticks is not None and ticks >= missing[0]:
+                        if frame.is_corrupt or ticks > missing[0]:
+                            self._refuse_picture(missing[0])
+                        yield missing.popleft(), frame
+                if not missing:
+                    return
+            context.flush_buffers()
+        self._refuse_picture(missing[0])
 
-    def _refuse_picture(self, ticks: int) -> None:
+    def _decode_packet(self, packet: "Packet[VideoStream] | None", wanted: set[int]) -> list[VideoFrame]:
+        """The pictures that a packet completes; with None those that the decoder still holds."""
+        context = self._stream.codec_context
+        if packet is not None and context.name == "h264" and self._has_times:
+            # Pictures that nobody wants and no other picture refers to are not decoded: exact, and a third of the work.
+            context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        where = f"at {self._seconds(shown_at(packet)):.2f} s" if packet is not None else "at their end"
+        with explain_errors(self._name, f" in its pictures {where}"):
+            frames = self._stream.decode(packet)
+        for frame in frames:
+            check_pixels(self._name, frame.width, frame.height, self._limits)
+        return frames
+
+    def _refuse_picture(self, ticks: int) -> NoReturn:
         raise MediaError(f"{self._name}: damaged: the picture at {self._seconds(ticks):.2f} s cannot be decoded")

@@ -6,6 +6,7 @@ Shapes: S samples, T frames (one every 10 ms), F frequencies, M mel bands, K cep
 from functools import cache
 
 import numpy as np
+import scipy.fft
 import torch
 import torchaudio
 
@@ -45,7 +46,14 @@ def split_frames(samples_S: FloatArray, frame_samples: int = FRAME_SAMPLES) -> F
 def power_spectrum(samples_S: FloatArray) -> FloatArray:
     """Power (T, F) of Hamming-windowed frames."""
     window = np.hamming(FRAME_SAMPLES).astype(np.float32)
-    return np.abs(np.fft.rfft(split_frames(samples_S) * window, FFT_SAMPLES)) ** 2
+    return transform_power(split_frames(samples_S) * window, FFT_SAMPLES)
+
+
+def transform_power(windows: FloatArray, num_samples: int) -> FloatArray:
+    """Squared magnitude of the Fourier transform of rows padded to `num_samples`; scipy's is three times as fast as NumPy's here."""
+    spectrum = scipy.fft.rfft(windows, num_samples)
+    power: FloatArray = spectrum.real**2 + spectrum.imag**2
+    return power
 
 
 def log_mel(power_TF: FloatArray) -> FloatArray:
@@ -80,10 +88,10 @@ def spectral_shape(power_TF: FloatArray) -> FloatArray:
     magnitude_TF = np.sqrt(power_TF) + np.float32(1e-7)
     share_TF = magnitude_TF / magnitude_TF.sum(axis=1, keepdims=True)
     log_power_TF = np.log(power_TF + POWER_FLOOR)
-    centroid_T = share_TF @ FREQUENCIES_F
-    offset_TF = FREQUENCIES_F - centroid_T[:, None]
-    bandwidth_T = np.sqrt((share_TF * offset_TF**2).sum(axis=1))
-    skewness_T = (share_TF * offset_TF**3).sum(axis=1) / bandwidth_T**3
+    # Moments about zero cancel when a frame is close to a pure tone: float64 and a floor of 1 Hz.
+    centroid_T, square_T, cube_T = (share_TF.astype(np.float64) @ np.vander(FREQUENCIES_F / 1000.0, 4)[:, 2::-1]).T
+    bandwidth_T = np.sqrt(np.maximum(square_T - centroid_T**2, 1e-6))
+    skewness_T = (cube_T - 3 * centroid_T * square_T + 2 * centroid_T**3) / bandwidth_T**3
     cumulated_TF = np.cumsum(share_TF, axis=1)
     rolloffs = [(cumulated_TF < part).sum(axis=1) * (FREQUENCIES_F[1] / 1000) for part in ROLLOFFS]
     flatness_T = np.log(magnitude_TF).mean(axis=1) - np.log(magnitude_TF.mean(axis=1))
@@ -91,7 +99,7 @@ def spectral_shape(power_TF: FloatArray) -> FloatArray:
     hammarberg_T = log_power_TF[:, _between(0, 2000)].max(axis=1) - log_power_TF[:, _between(2000, 5000)].max(axis=1)
     flux_T = 10 * np.sqrt((np.diff(share_TF, axis=0, prepend=share_TF[:1]) ** 2).sum(axis=1))
     columns = [
-        *(centroid_T / 1000, bandwidth_T / 1000, skewness_T, *rolloffs, flatness_T, alpha_T, hammarberg_T),
+        *(centroid_T, bandwidth_T, skewness_T, *rolloffs, flatness_T, alpha_T, hammarberg_T),
         *(_slope(log_power_TF, 0, 500), _slope(log_power_TF, 500, 1500), flux_T),
     ]
     return np.stack(columns, axis=1).astype(np.float32)
@@ -112,9 +120,9 @@ def formants(samples_S: FloatArray) -> FloatArray:
     """The three lowest peaks above 200 Hz of the linear-prediction envelope, in kHz: (T, 3); 4.5 kHz where there is none."""
     emphasised_S = np.append(samples_S[:1], samples_S[1:] - PRE_EMPHASIS * samples_S[:-1])
     power_TF = power_spectrum(emphasised_S)
-    correlation_TP = np.fft.irfft(power_TF)[:, : PREDICTION_ORDER + 1].astype(np.float64)
+    correlation_TP = scipy.fft.irfft(power_TF)[:, : PREDICTION_ORDER + 1].astype(np.float64)
     correlation_TP[:, 0] = correlation_TP[:, 0] * (1 + 1e-5) + 1e-9
-    envelope_TF = -np.log(np.abs(np.fft.rfft(_predict_linearly(correlation_TP), FFT_SAMPLES // 2)))
+    envelope_TF = -transform_power(_predict_linearly(correlation_TP), FFT_SAMPLES // 2)
     frequencies_F = FREQUENCIES_F[::2][1:-1]
     is_peak_TF = (envelope_TF[:, 1:-1] > envelope_TF[:, :-2]) & (envelope_TF[:, 1:-1] >= envelope_TF[:, 2:])
     is_peak_TF &= (frequencies_F > 200) & (frequencies_F < 4500)
@@ -145,7 +153,7 @@ def modulation(logmel_TM: FloatArray) -> FloatArray:
     bands_TB = np.pad(bands_TB, ((0, lacking), (0, 0)), mode="edge")
     windows_WBT = np.lib.stride_tricks.sliding_window_view(bands_TB, MODULATION_FRAMES, axis=0)[::MODULATION_HOP]
     taper_T = np.hanning(MODULATION_FRAMES).astype(np.float32)
-    spectra_WBF = np.abs(np.fft.rfft((windows_WBT - windows_WBT.mean(axis=-1, keepdims=True)) * taper_T, axis=-1)) ** 2
+    spectra_WBF = transform_power((windows_WBT - windows_WBT.mean(axis=-1, keepdims=True)) * taper_T, MODULATION_FRAMES)
     levels = [np.log(spectra_WBF[..., low:high].mean(axis=-1) + 1e-3) for low, high in zip(MODULATION_EDGES, MODULATION_EDGES[1:], strict=False)]
     return np.stack(levels, axis=-1).reshape(len(windows_WBT), -1)
 

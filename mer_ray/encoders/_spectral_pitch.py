@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
 from mer_ray.core.media_types import FloatArray
-from mer_ray.encoders._spectral_frames import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE_HZ, split_frames
+from mer_ray.encoders._spectral_frames import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE_HZ, split_frames, transform_power
 
 LOWEST_HZ, HIGHEST_HZ = 60, 500
 WINDOW_SAMPLES = 640
-FFT_SAMPLES = 2048
+# Window and longest lag (268 samples) together fit: the circular correlation does not wrap around.
+FFT_SAMPLES = 1024
 # Frames per block: the autocorrelation of a ten-minute clip at once would take a gigabyte.
 BLOCK_FRAMES = 2000
 NUM_CANDIDATES = 6
@@ -70,7 +72,7 @@ def _find_candidates(windows: FloatArray) -> tuple[FloatArray, FloatArray, Float
 
 
 def _autocorrelate(windows: FloatArray) -> FloatArray:
-    correlation: FloatArray = np.fft.irfft(np.abs(np.fft.rfft(windows, FFT_SAMPLES)) ** 2)
+    correlation: FloatArray = scipy.fft.irfft(transform_power(windows, FFT_SAMPLES))
     return correlation
 
 

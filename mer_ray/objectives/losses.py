@@ -1,6 +1,6 @@
-"""Losses as sums, so that ranks with unequal parts of a batch give the loss of the whole batch.
+"""Losses as sums over clips, so that workers with unequal parts of a batch give the loss of the whole batch.
 
-Shapes: B clips, C classes.
+Shapes: B clips, C classes, T terms of the loss.
 """
 
 from collections.abc import Mapping
@@ -22,61 +22,75 @@ ClassWeights = Literal["none", "balanced"] | dict[str, float]
 
 
 @dataclass(frozen=True)
-class LossSum:
-    """A mean as two scalars: over ranks, the loss is the sum of numerators over the sum of denominators."""
-
-    numerator: Tensor
-    denominator: Tensor
-
-
-@dataclass(frozen=True)
 class Objective:
     """Cross entropy on emotion and `value_weight` times the squared error of every value; unknown labels take no part.
 
-    `class_weights_C` float32 or None; `label_smoothing` as in `torch.nn.functional.cross_entropy`.
+    A loss is a sum over clips divided by their total mass: over parts of a batch, sums and masses add up. `class_weights_C` float32
+    or None; `label_smoothing` as in `torch.nn.functional.cross_entropy`.
     """
 
+    values: tuple[str, ...] = ()
     class_weights_C: Tensor | None = None
     label_smoothing: float = 0.0
     value_weight: float = 1.0
 
-    def sums(self, predictions: Predictions, batch: Batch) -> dict[str, LossSum]:
-        """The loss sums of `emotion` and of every value that the model predicts."""
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The T terms of the loss, in the order of sums and masses."""
+        return (EMOTION, *self.values)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The factors of the terms in the total."""
+        return (1.0, *[self.value_weight] * len(self.values))
+
+    def sums(self, predictions: Predictions, batch: Batch) -> Tensor:
+        """The loss sums (T,) of the clips of a batch."""
         if batch.emotion_probs is None:
-            emotion = emotion_loss(predictions.logits, batch.emotion, self.class_weights_C, self.label_smoothing)
+            emotion = emotion_loss_sum(predictions.logits, batch.emotion, self.class_weights_C, self.label_smoothing)
         else:
-            emotion = soft_emotion_loss(predictions.logits, batch.emotion_probs, self.class_weights_C, self.label_smoothing)
-        return {EMOTION: emotion, **{name: value_loss(v_B, batch.values[name]) for name, v_B in predictions.values.items()}}
+            emotion = soft_emotion_loss_sum(predictions.logits, batch.emotion_probs, self.class_weights_C, self.label_smoothing)
+        return torch.stack([emotion, *[value_loss_sum(predictions.values[name], batch.values[name]) for name in self.values]])
 
-    def weight(self, name: str) -> float:
-        """The factor of a term in the total."""
-        return 1.0 if name == EMOTION else self.value_weight
+    def masses(self, batch: Batch) -> Tensor:
+        """The mass (B, T) of each clip, from labels alone: its class's weight, or 1 for a known value; 0 = unknown."""
+        if batch.emotion_probs is None:
+            emotion_B = emotion_mass(batch.emotion, self.class_weights_C)
+        else:
+            emotion_B = soft_emotion_mass(batch.emotion_probs, self.class_weights_C)
+        return torch.stack([emotion_B, *[(~torch.isnan(batch.values[name])).float() for name in self.values]], dim=1)
 
 
-def emotion_loss(logits_BC: Tensor, emotion_B: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0) -> LossSum:
-    """Weighted cross entropy over known labels (-1 = unknown); numerator / denominator is torch's weighted mean."""
-    numerator = functional.cross_entropy(
+def emotion_loss_sum(logits_BC: Tensor, emotion_B: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
+    """Weighted cross entropy over known labels (-1 = unknown); divided by the sum of `emotion_mass`, torch's weighted mean."""
+    return functional.cross_entropy(
         logits_BC, emotion_B, weight=class_weights_C, ignore_index=UNKNOWN, reduction="sum", label_smoothing=label_smoothing
     )
-    known_B = emotion_B != UNKNOWN
-    if class_weights_C is None:
-        return LossSum(numerator, known_B.sum().to(numerator.dtype))
-    return LossSum(numerator, (class_weights_C[emotion_B.clamp_min(0)] * known_B).sum())
 
 
-def soft_emotion_loss(logits_BC: Tensor, probs_BC: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0) -> LossSum:
-    """As `emotion_loss`, against soft labels; a row of zeros is unknown. One-hot rows give the same loss."""
-    known_B = probs_BC.sum(dim=1) > 0
+def emotion_mass(emotion_B: Tensor, class_weights_C: Tensor | None = None) -> Tensor:
+    """The class weight of each known label (B,), else 0."""
+    known_B = (emotion_B != UNKNOWN).float()
+    return known_B if class_weights_C is None else class_weights_C[emotion_B.clamp_min(0)] * known_B
+
+
+def soft_emotion_loss_sum(
+    logits_BC: Tensor, probs_BC: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """As `emotion_loss_sum`, against soft labels; a row of zeros is unknown. One-hot rows give the same loss."""
     loss_B = functional.cross_entropy(logits_BC, probs_BC, weight=class_weights_C, reduction="none", label_smoothing=label_smoothing)
-    mass_BC = probs_BC if class_weights_C is None else probs_BC * class_weights_C
-    return LossSum((loss_B * known_B).sum(), mass_BC.sum())
+    return (loss_B * (probs_BC.sum(dim=1) > 0)).sum()
 
 
-def value_loss(predicted_B: Tensor, label_B: Tensor) -> LossSum:
+def soft_emotion_mass(probs_BC: Tensor, class_weights_C: Tensor | None = None) -> Tensor:
+    """The mean class weight under each soft label (B,), 0 for a row of zeros."""
+    return (probs_BC if class_weights_C is None else probs_BC * class_weights_C).sum(dim=1)
+
+
+def value_loss_sum(predicted_B: Tensor, label_B: Tensor) -> Tensor:
     """Squared error over known labels (NaN = unknown)."""
-    known_B = ~torch.isnan(label_B)
-    error_B = predicted_B - torch.where(known_B, label_B, predicted_B.detach())
-    return LossSum(error_B.square().sum(), known_B.sum().to(error_B.dtype))
+    error_B = torch.where(torch.isnan(label_B), 0.0, predicted_B - label_B)
+    return error_B.square().sum()
 
 
 def class_weights(choice: ClassWeights, counts_C: np.ndarray, classes: tuple[str, ...]) -> Tensor | None:

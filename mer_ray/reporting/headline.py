@@ -22,7 +22,7 @@ def headline(summary: list[dict[str, Any]], metric: str) -> list[str]:
     if best["ceiling"] is not None:
         gap = best["ceiling"] - score["mean"]
         place = f"{format_number(abs(gap))} {'below' if gap >= 0 else 'above'}"
-        sentences.append(f"That is {place} the best possible score on this corpus, {format_number(best['ceiling'])}.")
+        sentences.append(f"It is {place} the best possible score on this corpus, {format_number(best['ceiling'])}.")
     strict = next((row for row in summary if not row["transductive"]), None)
     if best["transductive"] and strict is not None:
         value = format_number(strict["scores"][metric]["mean"])

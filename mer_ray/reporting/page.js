@@ -20,16 +20,27 @@
     };
   }
 
+  function draw(plot) {
+    const { data, layout } = figures[plot.dataset.figure];
+    return Plotly.react(plot, data, themed(layout), { responsive: true, displayModeBar: false });
+  }
+
   async function drawAll() {
     for (const plot of plots) {
-      const { data, layout } = figures[plot.dataset.figure];
-      await Plotly.react(plot, data, themed(layout), { responsive: true, displayModeBar: false });
+      await draw(plot);
       await new Promise((resume) => setTimeout(resume, 0)); // a long page stays responsive while it draws
     }
     document.documentElement.dataset.drawn = plots.length;
   }
 
+  // Paper is light whatever the screen is; a print does not wait, so all figures are drawn at once.
+  function drawFor(medium) {
+    document.documentElement.dataset.medium = medium;
+    plots.forEach(draw);
+  }
+
   dark.addEventListener("change", drawAll);
-  window.addEventListener("beforeprint", () => plots.forEach((plot) => Plotly.Plots.resize(plot)));
+  window.addEventListener("beforeprint", () => drawFor("print"));
+  window.addEventListener("afterprint", () => drawFor("screen"));
   drawAll();
 })();

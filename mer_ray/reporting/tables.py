@@ -19,8 +19,6 @@ from mer_ray.reporting.headline import headline
 from mer_ray.reporting.runs import Run, SplitPredictions
 from mer_ray.reporting.words import METRIC_TITLES, lower_is_better
 
-FIRST_SPLITS = ("test", "dev")
-
 
 def build_tables(runs: Sequence[Run], *, metric: str, split: str | None, ceilings: dict[str, float], max_mistakes: int) -> dict[str, Any]:
     """All numbers of the report, JSON-able: `summary` (a row per run, best first), `runs` (details, same order), `remarks`.
@@ -53,8 +51,8 @@ def _main_split(run: Run, wanted: str | None) -> str:
         if wanted not in run.scores:
             raise RunError(f"{run.folder}: scores no split {wanted!r}; it has {', '.join(run.scores)}")
         return wanted
-    later = [name for name in run.scores if name.startswith("test")]
-    return next(name for name in (*FIRST_SPLITS[:1], *later, *FIRST_SPLITS[1:], *run.scores) if name in run.scores)
+    other_tests = [name for name in run.scores if name.startswith("test")]
+    return next(name for name in ("test", *other_tests, "dev", *run.scores) if name in run.scores)
 
 
 def _summary_row(run: Run, split: str, metric: str, ceilings: dict[str, float]) -> dict[str, Any]:

@@ -173,7 +173,11 @@ def _remove_leftovers(folder: _Folder) -> int:
     """Temporary files lie in the store only where it is local."""
     if not folder.store.is_local:
         return 0
-    old = [path for path in Path(folder.path).glob(f".*{TEMPORARY_SUFFIX}") if time.time() - path.stat().st_mtime > LEFTOVER_AGE_S]
-    for path in old:
-        _remove(folder.store, str(path))
-    return len(old)
+    num_removed = 0
+    for path in Path(folder.path).glob(f".*{TEMPORARY_SUFFIX}"):
+        # A file that is gone by now was renamed by its writer.
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > LEFTOVER_AGE_S:
+                path.unlink()
+                num_removed += 1
+    return num_removed

@@ -3,7 +3,7 @@
 Every epoch seeds its own shuffle and dropout from (seed, fold, epoch, worker), so a checkpoint needs no state of random generators
 and a resumed training draws what an unbroken one draws.
 
-Shapes: N training rows, B rows of a global batch.
+Shapes: N training rows, B rows of a global batch, T terms of the loss.
 """
 
 import math
@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from mer_ray.batching import collate
 from mer_ray.core.errors import RunError
 from mer_ray.core.seeding import derive_seed, seed_everything
-from mer_ray.objectives import EMOTION, Objective, class_weights, is_better, score
+from mer_ray.objectives import Objective, class_weights, is_better, score
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.evaluation import Predicted, autocast, predict_rows, to_outcome
 from mer_ray.training.protocol import Partition
@@ -27,7 +27,7 @@ from mer_ray.training.training_data import IntArray, TrainingData
 from mer_ray.training.worker import Worker
 
 # A batch without a known label of some kind has 0 / 0 there, which must be 0.
-SMALLEST_COUNT = 1e-12
+SMALLEST_MASS = 1e-12
 
 
 class Keeper(Protocol):
@@ -76,9 +76,11 @@ class Learner:
         num_steps = config.epochs * math.ceil(len(partition.train) / config.batch_size)
         self._optimiser = AdamW(self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self._schedule = LambdaLR(self._optimiser, CosineSchedule(num_steps, config.warm_up))
+        self._parameters = list(self.model.parameters())
         self._objective = objective_of(config, self.data, partition.train, self.device)
-        self._terms = (EMOTION, *self.data.task.values)
-        self._term_weights = torch.tensor([self._objective.weight(name) for name in self._terms], device=self.device)
+        self._term_weights_T = torch.tensor(self._objective.weights, device=self.device)
+        # Masses come from labels alone, which every worker has: those of a global batch need no message.
+        self._masses_NT = self._objective.masses(collate(self.clips, self._rows_N))
         self.history: list[dict[str, Any]] = []
         self.best_epoch = -1
         self._best_score = math.nan
@@ -97,12 +99,14 @@ class Learner:
         epoch = len(self.history)
         seed_everything(derive_seed(self._name, epoch, self.communicator.rank))
         shuffle = torch.Generator().manual_seed(derive_seed(self._name, "shuffle", epoch))
-        order_N = self._rows_N[torch.randperm(len(self._rows_N), generator=shuffle).to(self.device)]
+        order_N = torch.randperm(len(self._rows_N), generator=shuffle).to(self.device)
+        batches = torch.split(self._rows_N[order_N], self.config.batch_size)
+        scales = [self._scale(masses_BT) for masses_BT in torch.split(self._masses_NT[order_N], self.config.batch_size)]
         self.model.train()
-        steps = [self.step(rows_B) for rows_B in torch.split(order_N, self.config.batch_size)]
-        numerators, denominators = self.communicator.sum(torch.stack(steps).double().sum(dim=0)).cpu()
-        means = dict(zip(self._terms, (numerators / denominators.clamp_min(SMALLEST_COUNT)).tolist(), strict=True))
-        loss = sum(self._objective.weight(name) * mean for name, mean in means.items())
+        steps = [self.step(rows_B, scale_T) for rows_B, scale_T in zip(batches, scales, strict=True)]
+        sums_T = self.communicator.sum(torch.stack(steps).double().sum(dim=0))
+        means_T = (sums_T / self._masses_NT.double().sum(dim=0).clamp_min(SMALLEST_MASS)).tolist()
+        loss = sum(weight * mean for weight, mean in zip(self._objective.weights, means_T, strict=True))
         if not math.isfinite(loss):
             raise RunError(
                 f"{self.partition.label}, seed {self.seed}, epoch {epoch}: the loss is {loss}; "
@@ -113,29 +117,28 @@ class Learner:
             "seed": self.seed,
             "epoch": epoch,
             "train_loss": loss,
-            **{f"train_loss_{name}": mean for name, mean in means.items()},
+            **{f"train_loss_{name}": mean for name, mean in zip(self._objective.terms, means_T, strict=True)},
             "learning_rate": self._schedule.get_last_lr()[0],
             "seconds": time.perf_counter() - start_s,
         }
 
-    def step(self, rows_B: Tensor) -> Tensor:
-        """One optimiser step on a global batch; gives this worker's loss sums, (2, terms): numerators and denominators."""
+    def _scale(self, masses_BT: Tensor) -> Tensor:
+        """What turns a worker's loss sums into its share: DDP takes the mean over workers of (workers x own sum / global mass)."""
+        return self._term_weights_T * self.communicator.num_workers / masses_BT.sum(dim=0).clamp_min(SMALLEST_MASS)
+
+    def step(self, rows_B: Tensor, scale_T: Tensor) -> Tensor:
+        """One optimiser step on a global batch; gives this worker's loss sums (T,)."""
         batch = collate(self.clips, self.communicator.part(rows_B))
         with autocast(self.device, self.dtype):
             predictions = self._network(batch)
-        sums = self._objective.sums(predictions, batch)
-        numerators = torch.stack([sums[name].numerator for name in self._terms])
-        denominators = torch.stack([sums[name].denominator for name in self._terms])
-        # DDP averages the workers' gradients; the mean of (workers x own sum / global count) is the global mean.
-        counts = self.communicator.sum(denominators).clamp_min(SMALLEST_COUNT)
-        loss = (self._term_weights * numerators / counts).sum() * self.communicator.num_workers
+        sums_T = self._objective.sums(predictions, batch)
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.dot(sums_T, scale_T).backward()
         if self.config.gradient_clip is not None:
-            clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+            clip_grad_norm_(self._parameters, self.config.gradient_clip)
         self._optimiser.step()
         self._schedule.step()
-        return torch.stack([numerators.detach(), denominators])
+        return sums_T.detach()
 
     def score_dev(self) -> dict[str, float]:
         """Metrics of the dev rows, `dev_<metric>`; empty without a dev set."""
@@ -204,4 +207,4 @@ class CosineSchedule:
 def objective_of(config: TrainConfig, data: TrainingData, train: IntArray, device: torch.device) -> Objective:
     """The objective of a config; class weights are counted on the training rows."""
     weights_C = class_weights(config.class_weights, data.class_counts(train), data.task.classes)
-    return Objective(None if weights_C is None else weights_C.to(device), config.label_smoothing, config.value_weight)
+    return Objective(data.task.values, None if weights_C is None else weights_C.to(device), config.label_smoothing, config.value_weight)

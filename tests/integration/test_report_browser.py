@@ -263,3 +263,13 @@ def test_nothing_sticks_out_and_figures_follow_the_colours(folder: Path, devtool
     assert page.value["wide"] == 0
     assert page.value["label"] == page.value["ink"]
     assert (page.value["ink"] == "rgb(231, 234, 240)") == (colours == "dark")
+
+
+def test_paper_is_light_on_a_dark_screen(folder: Path, devtools: str) -> None:
+    script = """(() => {
+      const label = () => getComputedStyle(document.querySelector("[data-figure=runs] .textpoint text")).fill;
+      const fire = (name) => { window.dispatchEvent(new Event(name)); return label(); };
+      return [label(), fire("beforeprint"), fire("afterprint")];
+    })()"""
+    page = open_page(devtools, folder / "report.html", script, colours="dark")
+    assert page.value == ["rgb(231, 234, 240)", "rgb(0, 0, 0)", "rgb(231, 234, 240)"]

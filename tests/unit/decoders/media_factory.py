@@ -49,6 +49,7 @@ def write_media(
     video_codec: str = "libx264",
     audio_codec: str = "aac",
     video_options: dict[str, str] | None = None,
+    audio_options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     picture_times: Iterable[int] | None = None,
     video_start_s: float = 0.0,
@@ -64,13 +65,15 @@ def write_media(
             video.height, video.width = (images[0].shape[:2]) if len(images) else (48, 64)
             video.pix_fmt = {"mjpeg": "yuvj420p", "rawvideo": "bgr24"}.get(video_codec, "yuv420p")
             video.codec_context.time_base = Fraction(1, fps)
+            if video_codec not in ("libx264", "libx265"):
+                video.bit_rate = 4_000_000
             if pixel_aspect is not None:
                 video.codec_context.sample_aspect_ratio = pixel_aspect
             if rotation:
                 video.set_display_rotation(rotation)
         if sound is not None:
-            layout = {1: "mono", 2: "stereo", 16: "hexadecagonal"}[len(sound)]
-            audio = container.add_stream(audio_codec, rate=rate_hz, layout=layout)
+            layout = {1: "mono", 2: "stereo"}.get(len(sound), f"{len(sound)} channels")
+            audio = container.add_stream(audio_codec, rate=rate_hz, layout=layout, options=audio_options or {})
         container.start_encoding()
         packets = []
         if video is not None and images is not None:
@@ -90,19 +93,20 @@ def write_media(
 def encode_sound(stream: av.AudioStream, sound: np.ndarray, rate_hz: int, start_s: float = 0.0) -> list[av.Packet]:
     if not sound.size:
         return list(stream.encode(None))
-    sample_format = stream.codec_context.format.name
-    if sample_format.startswith("s16"):
-        sound = np.round(sound * 32767).astype(np.int16)
-    if not sample_format.endswith("p"):
-        sound = sound.T.reshape(1, -1)
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), format=sample_format, layout=stream.codec_context.layout)
-    frame.sample_rate, frame.pts, frame.time_base = rate_hz, round(start_s * rate_hz), Fraction(1, rate_hz)
+    context = stream.codec_context
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.T).reshape(1, -1), format="flt", layout=context.layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate_hz, 0, Fraction(1, rate_hz)
     fifo = av.AudioFifo()
-    fifo.write(frame)
+    for part in av.AudioResampler(format=context.format, layout=context.layout, rate=rate_hz).resample(frame):
+        fifo.write(part)
     packets = []
-    while (part := fifo.read(stream.codec_context.frame_size or 1024) or fifo.read(0, partial=True)) is not None:
+    while (part := fifo.read(context.frame_size or 1024) or fifo.read(0, partial=True)) is not None:
         packets += stream.encode(part)
-    return packets + list(stream.encode(None))
+    packets += stream.encode(None)
+    for packet in packets:
+        packet.pts += round(start_s / packet.time_base)
+        packet.dts = packet.pts
+    return packets
 
 
 def write_wave(

@@ -30,6 +30,10 @@ def test_the_table_tells_all(make_run: RunMaker, tmp_path: Path) -> None:
     assert "fused is best" in text
 
 
+def test_a_name_in_brackets_is_shown(make_run: RunMaker, tmp_path: Path) -> None:
+    assert "[bold]" in shown(write_report(ReportConfig(runs=(make_run("[bold]"),), out=tmp_path / "report.html")))
+
+
 def test_no_column_of_ceilings_where_none_is_known(make_run: RunMaker, tmp_path: Path) -> None:
     summary = write_report(ReportConfig(runs=(make_run(seeds=(0,)),), out=tmp_path / "report.html"))
     (table,) = summary.tables()

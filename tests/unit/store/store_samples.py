@@ -33,9 +33,7 @@ def make_features(record, seed, num_frames=None):
 
 
 def make_rows(record, clip_ids, input_hash="a", seed=0, num_frames=None):
-    return [
-        FeatureRow(clip_id, input_hash, make_features(record, [seed, *clip_id.encode()], num_frames)) for clip_id in clip_ids
-    ]
+    return [FeatureRow(clip_id, input_hash, make_features(record, [seed, *clip_id.encode()], num_frames)) for clip_id in clip_ids]
 
 
 def make_failures(clip_ids, input_hash="a", message="no stream"):

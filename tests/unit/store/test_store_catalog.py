@@ -30,7 +30,9 @@ def test_left_is_wanted_minus_done_minus_failed(store):
     write_features(store, "emodb", record, make_rows(record, ["a", "b"]))
     write_features(store, "emodb", record, make_rows(record, ["silent"], num_frames=0))
     write_failures(store, "emodb", record.key, make_failures(["c"]))
-    wanted = wanted_table([("d", "a"), ("c", "a"), ("silent", "a"), ("b", "a"), ("a", "a")]).append_column("more", pa.array([5, 4, 3, 2, 1]))
+    wanted = wanted_table([("d", "a"), ("c", "a"), ("silent", "a"), ("b", "a"), ("a", "a")]).append_column(
+        "more", pa.array([5, 4, 3, 2, 1])
+    )
     assert left_to_do(store, "emodb", record.key, wanted).to_pylist() == [{"clip_id": "d", "input_hash": "a", "more": 5}]
     assert pairs_of(left_to_do(store, "emodb", record.key, wanted, retry_failed=True)) == [("d", "a"), ("c", "a")]
     assert sorted(pairs_of(read_done(store, "emodb", record.key))) == [("a", "a"), ("b", "a"), ("silent", "a")]

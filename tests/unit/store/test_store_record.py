@@ -35,7 +35,13 @@ def test_same_encoder_with_newer_versions_keeps_the_first_record(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"layers": {"low": 3, "high": 6}}, {"layers": {"high": 5, "low": 3}}, {"dtype": "float32"}, {"sequences": ("low",)}, {"weights_digest": "e"}],
+    [
+        {"layers": {"low": 3, "high": 6}},
+        {"layers": {"high": 5, "low": 3}},
+        {"dtype": "float32"},
+        {"sequences": ("low",)},
+        {"weights_digest": "e"},
+    ],
 )
 def test_another_encoder_under_the_same_key_is_refused(tmp_path, changes):
     store = open_store(tmp_path)
