@@ -115,13 +115,14 @@ def train(words: Words = None, print_config: PrintConfig = False, dry_run: DryRu
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
     out: Annotated[Path, typer.Option("--out", help="The HTML page to write.")] = Path("report.html"),
+    metric: Annotated[str, typer.Option("--metric", help="What orders the runs: weighted_f1, uar, ...")] = "weighted_f1",
     ceilings: Annotated[Path | None, typer.Option("--ceilings", help="JSON with the best possible scores.")] = None,
 ) -> None:
     """Write one self-contained HTML page about runs."""
     from mer_ray.workflow.verbs import VERBS
 
     verb = VERBS["report"]
-    _show(verb.run(verb.config_class(runs=tuple(runs), out=out, ceilings=ceilings)), Console())
+    _show(verb.run(verb.config_class(runs=tuple(runs), out=out, metric=metric, ceilings=ceilings)), Console())
 
 
 @app.command()

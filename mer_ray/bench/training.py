@@ -133,7 +133,7 @@ class _BareTraining:
             loss = functional.cross_entropy(logits_BC, self.emotion_N[rows_B], weight=self.class_weights_C)
             loss = loss + functional.mse_loss(valence_B, self.valence_N[rows_B])
             self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             clip_grad_norm_(self.parameters, self.clip)
             self.optimiser.step()
             self.schedule.step()

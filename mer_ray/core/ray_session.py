@@ -40,12 +40,14 @@ def connect() -> None:
     """
     address = os.environ.get(ADDRESS_VARIABLE)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's core prints notes on its own workings as errors; real ones reach us as exceptions.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         if address:
-            ray.init(address=address, logging_level=logging.WARNING)
+            ray.init(address=address, logging_level=logging.ERROR)
         else:
             # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
-            ray.init(include_dashboard=False, logging_level=logging.WARNING, log_to_driver=False)
+            ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     except AuthenticationError as error:
         raise ClusterError(
             f"{address}: the Ray cluster refuses this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"

@@ -19,7 +19,9 @@ class Table:
 
     def show(self, console: Console) -> None:
         """Print to a rich console, numbers right-aligned."""
-        drawn = RichTable(title=self.title, title_justify="left", title_style="bold")
+        # Printed apart: rich would fold a title to the width of its table.
+        console.print(self.title, style="bold", markup=False, highlight=False)
+        drawn = RichTable()
         for index, name in enumerate(self.columns):
             numeric = any(isinstance(row[index], (int, float)) for row in self.rows)
             drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")

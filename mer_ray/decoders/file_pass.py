@@ -16,11 +16,11 @@ from mer_ray.core.media_types import AudioFormat, EncoderInput, FrameFormat, Inp
 from mer_ray.decoders.budget import Budget
 from mer_ray.decoders.container import OpenMedia, explain_errors, open_container
 from mer_ray.decoders.limits import MediaLimits
+from mer_ray.decoders.missing_bytes import missing_mp4_bytes, missing_wave_s
 from mer_ray.decoders.picture_packets import shown_at
 from mer_ray.decoders.pictures import Pictures
 from mer_ray.decoders.sound import Sound, resample
 from mer_ray.decoders.timeline import packet_end_ticks, promised_duration_s, promised_end_s, tick_s, zero_s
-from mer_ray.decoders.wave_header import missing_wave_s
 
 # Sound codecs need earlier packets to swing in (Opus 0.08 s, the bit reservoir of MP3 up to 0.3 s).
 _PREROLL_S = 0.5
@@ -140,13 +140,15 @@ class _FilePass:
         return streams
 
     def _take(self, packet: "Packet[Any]") -> None:
-        if packet.is_corrupt and not (self._media.format == "wav" and missing_wave_s(self._path) < _CUT_TOLERANCE_S):
+        # FFmpeg also calls the end of a WAV file corrupt whose header is a few bytes off or leaves its length open.
+        if packet.is_corrupt and self._media.format != "wav":
             raise MediaError(f"{self._media.name}: cut short or damaged at {self._seconds(packet):.2f} s; copy or export it again")
         end_ticks = packet_end_ticks(packet)
         if end_ticks is not None:
             end_s = self._clip_seconds(end_ticks, packet)
             self._ends_s[packet.stream_index] = max(end_s, self._ends_s.get(packet.stream_index, 0.0))
-        if (length_s := self._seconds(packet) - self._segment.start_s) > self._limits.max_duration_s:
+        length_s = min(self._segment.end_s, self._clip_seconds(shown_at(packet), packet)) - self._segment.start_s
+        if length_s > self._limits.max_duration_s:
             _refuse_duration(self._media.name, length_s, self._limits)
         if self._sound is not None and packet.stream is self._media.audio:
             self._sound.add(packet)
@@ -172,6 +174,10 @@ class _FilePass:
             raise _SeekMissedError
 
     def _refuse_cut_file(self) -> None:
+        if self._media.format == "wav" and (missing_s := missing_wave_s(self._path)) > _CUT_TOLERANCE_S:
+            raise MediaError(f"{self._media.name}: cut short: its header promises {missing_s:.2f} s more sound; copy or export it again")
+        if self._media.format.startswith("mov") and (num_bytes := missing_mp4_bytes(self._path)) > 0:
+            raise MediaError(f"{self._media.name}: cut short: its last box promises {num_bytes} bytes more; copy or export it again")
         ends_s = dict(self._ends_s)
         for stream in self._streams_to_read():
             promised_s = promised_end_s(self._media, stream)

@@ -11,6 +11,9 @@ from mer_ray.core.media_types import FrameFormat
 Times = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
+# Matroska rounds times to a millisecond: a centre that falls on the change of two pictures must not depend on it.
+_ROUNDING_S = 0.001
+
 
 def choose_frames(frame_format: FrameFormat, times_P: Times, begin_s: float, end_s: float) -> Indices:
     """Indices (N,) of the pictures on screen at the centres of equal intervals of [begin_s, end_s), each picture once.
@@ -26,6 +29,6 @@ def choose_frames(frame_format: FrameFormat, times_P: Times, begin_s: float, end
         assert frame_format.rate_hz is not None
         num_intervals = max(1, round(duration_s * frame_format.rate_hz))
         interval_s = min(1 / frame_format.rate_hz, duration_s / num_intervals)
-    centres_s = begin_s + (np.arange(num_intervals) + 0.5) * interval_s
+    centres_s = _ROUNDING_S + begin_s + (np.arange(num_intervals) + 0.5) * interval_s
     on_screen = np.searchsorted(times_P, centres_s, side="right") - 1
     return np.unique(np.maximum(on_screen, 0))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mer_ray.core.progress import track
+from mer_ray.core.table import Table
 from mer_ray.corpora.synthetic.clip import render_clips
 from mer_ray.corpora.synthetic.config import SynthConfig
 from mer_ray.corpora.synthetic.corpus import describe_corpus, open_folder, plan_clips, prepare_clips_folder, write_tables
@@ -26,15 +27,14 @@ class SynthSummary:
     ceilings: dict[str, float]
     drawn: dict[str, float]
 
-    def lines(self) -> list[str]:
-        """For people: what lies where, and how good a recogniser can be."""
+    def tables(self) -> list[Table]:
+        """For people: how good a recogniser can be, and what lies where."""
         kept = f", {self.num_kept} were there already" if self.num_kept else ""
-        scores = ", ".join(f"{name} {value:.3f}" for name, value in self.ceilings.items())
-        return [
-            f"{self.out}: {self.num_labelled} labelled and {self.num_unlabelled} unlabelled clips; "
-            f"{self.num_made} made in {self.seconds:.1f} s{kept}",
-            f"Best possible weighted F1 (Bayes' rule on the generator's draws): {scores}",
-        ]
+        made = f"{self.out}: {self.num_made} clips made in {self.seconds:.1f} s{kept}"
+        counts = f"{self.num_labelled} labelled and {self.num_unlabelled} unlabelled clips"
+        rows = tuple((name, ceiling, self.drawn[name]) for name, ceiling in self.ceilings.items())
+        columns = ("input", "best possible weighted F1", "best possible on these clips")
+        return [Table("Synthetic corpus", columns, rows, (made, counts))]
 
 
 def synthesise(config: SynthConfig) -> SynthSummary:

@@ -15,6 +15,9 @@ from mer_ray.core.config import Config
 from mer_ray.models._base import FusionModel
 
 
+LOWEST = torch.finfo(torch.float32).min
+
+
 class AttentionConfig(Config):
     """MERBench searches `hidden` in 64, 128, 256 and `dropout` in 0.2 to 0.5; `input_dropout` is our addition for wide features."""
 
@@ -41,24 +44,22 @@ class AttentionFusion(FusionModel):
         self.attention = nn.Linear(config.hidden * len(streams), len(streams))
         self.emotion_head = nn.Linear(config.hidden, len(task.classes))
         self.value_heads = nn.Linear(config.hidden, len(task.values)) if task.values else None
-        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.input_dropout = nn.Dropout(config.input_dropout) if config.input_dropout else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, batch: Batch) -> Predictions:
         """Predict from pooled streams (B, D)."""
-        present_BS = torch.stack([batch.present[name] for name in self.names], dim=1)
-        hidden = [
-            torch.relu(projection(self.input_dropout(batch.streams[name])))
-            for name, projection in zip(self.names, self.projections, strict=True)
+        absent_BS = ~torch.stack([batch.present[name] for name in self.names], dim=1)
+        projected = [
+            projection(self.input_dropout(batch.streams[name])) for name, projection in zip(self.names, self.projections, strict=True)
         ]
-        hidden_BSH = self.dropout(torch.stack(hidden, dim=1)) * present_BS[:, :, None]
-        scores_BS = self.attention(hidden_BSH.flatten(1)).float()
+        hidden_BSH = self.dropout(torch.stack(projected, dim=1).masked_fill(absent_BS[:, :, None], 0.0).relu())
         # The lowest finite number, not -inf: a clip without any stream would give NaN.
-        scores_BS = scores_BS.masked_fill(~present_BS, torch.finfo(scores_BS.dtype).min)
-        attention_BS = torch.softmax(scores_BS, dim=1) * present_BS
-        z_BH = torch.einsum("bs,bsh->bh", attention_BS.to(hidden_BSH.dtype), hidden_BSH)
-        values = self._values(z_BH)
-        return Predictions(self.emotion_head(z_BH).float(), values, attention_BS, self.names)
+        scores_BS = self.attention(hidden_BSH.flatten(1)).float().masked_fill(absent_BS, LOWEST)
+        attention_BS = torch.softmax(scores_BS, dim=1)
+        z_BH = (attention_BS.to(hidden_BSH.dtype)[:, :, None] * hidden_BSH).sum(dim=1)
+        shown_BS = attention_BS.detach().masked_fill(absent_BS, 0.0)
+        return Predictions(self.emotion_head(z_BH).float(), self._values(z_BH), shown_BS, self.names)
 
     def _values(self, z_BH: torch.Tensor) -> dict[str, torch.Tensor]:
         if self.value_heads is None:

@@ -109,8 +109,8 @@ class Learner:
         loss = sum(weight * mean for weight, mean in zip(self._objective.weights, means_T, strict=True))
         if not math.isfinite(loss):
             raise RunError(
-                f"{self.partition.label}, seed {self.seed}, epoch {epoch}: the loss is {loss}; "
-                f"lower learning_rate (now {self.config.learning_rate:g}) or gradient_clip (now {self.config.gradient_clip})"
+                f"{self.partition.label}, seed {self.seed}, epoch {epoch}: the loss is {loss}; lower learning_rate "
+                f"(now {self.config.learning_rate:g}){'' if self.config.gradient_clip else ', or set gradient_clip: 1.0'}"
             )
         return {
             "fold": self.partition.fold,
@@ -133,7 +133,7 @@ class Learner:
             predictions = self._network(batch)
         sums_T = self._objective.sums(predictions, batch)
         self._optimiser.zero_grad(set_to_none=True)
-        torch.dot(sums_T, scale_T).backward()
+        torch.autograd.backward(torch.dot(sums_T, scale_T))
         if self.config.gradient_clip is not None:
             clip_grad_norm_(self._parameters, self.config.gradient_clip)
         self._optimiser.step()

@@ -44,7 +44,8 @@ def run_fits_on_ray(config: TrainConfig, data: TrainingData, folder: RunFolder) 
             trainer.fit()
         except WorkerGroupError as error:
             raise _own_error(error) from error
-    shutil.rmtree(scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _run_worker(job: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from mer_ray.core.table import Table
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.loading import load_training_data
+from mer_ray.training.plan import plan_training
 from mer_ray.training.predictions_table import write_table
 from mer_ray.training.protocol import Partition, partitions
 from mer_ray.training.run_facts import chosen_candidates, describe_run
@@ -22,6 +23,8 @@ from mer_ray.training.run_folder import RunFolder
 from mer_ray.training.scoring import score_splits
 from mer_ray.training.training_data import TrainingData
 from mer_ray.training.worker import choose_device, make_worker
+
+__all__ = ["RunSummary", "plan_training", "train"]
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,8 @@ class RunSummary:
         rows = [(name, split["num_clips"], *[split["mean"].get(metric) for metric in metrics]) for name, split in self.scores.items()]
         complete = [f"{self.folder} was complete already; nothing was trained"] if self.was_complete else []
         about = [f"normalisation: {self.facts['normalisation']}", f"{len(self.facts['seeds'])} seeds, protocol: {self.facts['protocol']}"]
-        return Table(
-            f"{self.facts['name']} ({self.facts['corpus']})", ("split", "clips", *metrics), tuple(rows), (*complete, *about, *self.notes)
-        )
+        title = f"{self.facts['name']} ({self.facts['corpus']})"
+        return Table(title, ("split", "clips", *metrics), tuple(rows), (*complete, *about, *self.notes))
 
 
 def train(config: TrainConfig) -> RunSummary:

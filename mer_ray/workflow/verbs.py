@@ -14,7 +14,8 @@ from mer_ray.extraction.plan import plan_extraction
 from mer_ray.extraction.synth import synthesise
 from mer_ray.reporting.report import ReportConfig, write_report
 from mer_ray.training.config import TrainConfig
-from mer_ray.training.train import plan_training, train
+from mer_ray.training.plan import plan_training
+from mer_ray.training.train import train
 
 ConfigType = TypeVar("ConfigType", bound=Config)
 
@@ -45,6 +46,12 @@ def _synth_writes(config: SynthConfig) -> list[str]:
     return [str(config.out / "corpus.json")]
 
 
+def _run_synth(config: SynthConfig) -> list[Table]:
+    summary = synthesise(config)
+    scores = tuple((name, value) for name, value in summary.ceilings.items())
+    return [Table("Synthetic corpus: best possible weighted F1", ("modality", "ceiling"), scores, tuple(summary.lines()[:1]))]
+
+
 def _plan_synth(config: SynthConfig) -> Table:
     what = "planted features" if config.features else "media files"
     return _plan_from("Synthetic corpus", makes=what, labelled=config.num_clips, unlabelled=config.num_unlabelled, out=config.out)
@@ -62,7 +69,7 @@ VERBS: dict[str, Verb[Any]] = {
     "synth": Verb(
         "synth",
         SynthConfig,
-        run=lambda config: synthesise(config).tables(),
+        run=_run_synth,
         plan=_plan_synth,
         reads=lambda config: [],
         writes=_synth_writes,
@@ -87,8 +94,8 @@ VERBS: dict[str, Verb[Any]] = {
     "train": Verb(
         "train",
         TrainConfig,
-        run=lambda config: train(config).tables(),
-        plan=lambda config: plan_training(config),
+        run=lambda config: [train(config).table()],
+        plan=plan_training,
         reads=lambda config: [str(config.manifest), *_local(config.store)],
         writes=lambda config: [str(config.out)],
     ),

@@ -144,8 +144,8 @@ def write_tables(config: SynthConfig, latents: Latents, facts: CorpusFacts) -> N
             "latents_digest": facts.latents_digest,
             "classes": list(CLASSES),
             "value_ranges": {"valence": list(VALENCE_RANGE)},
-            "weighted_f1_ceilings": facts.ceilings,
-            "weighted_f1_of_bayes_rule_on_these_clips": facts.drawn,
+            "ceilings": facts.ceilings,
+            "drawn": facts.drawn,
         },
     )
 

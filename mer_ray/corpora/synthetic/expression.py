@@ -110,8 +110,8 @@ VOICES: dict[str, VoiceExpression] = {
 
 Expression = TypeVar("Expression", FaceExpression, VoiceExpression)
 
-FACE_JITTER = 0.12
-VOICE_JITTER = 0.12
+FACE_JITTER = 0.08
+VOICE_JITTER = 0.08
 # What one deviation of valence beyond the class adds: the corners of the mouth, the level of the pitch.
 MOUTH_CURVE_PER_VALENCE = 0.025
 PITCH_ST_PER_VALENCE = 0.4

@@ -96,7 +96,7 @@ def pose_frames(expression: FaceExpression, num_frames: int, frame_rate_hz: floa
     The lips do not follow the sound: it shows another draw of the expression, which the face must not betray.
     """
     times_s = np.arange(num_frames) / frame_rate_hz
-    home_x, home_y = rng.uniform(-0.08, 0.08), rng.uniform(-0.06, 0.06)
+    home_x, home_y = rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.03)
     phases = rng.uniform(0.0, 2.0 * np.pi, 4)
     lip_hz = rng.uniform(3.2, 4.6)
     blink_s = rng.uniform(0.3, 1.5) + np.arange(0.0, times_s[-1] + 2.0, 1.7)

@@ -7,31 +7,30 @@ from mer_ray.corpora.synthetic.config import CLASSES
 LANGUAGE = "en"
 
 TEMPLATES = (
-    "{opening}, the {thing} {event} and I {feeling} about it.",
-    "I {feeling} about the {thing}. {opening}, it {event}.",
-    "{opening}! My {person} said the {thing} {event}, I {feeling} about that.",
-    "You know, {opening}, when the {thing} {event} I {feeling} about everything.",
-    "So the {thing} {event}, {opening}, and my {person} knows I {feeling} about it.",
+    "{opening}, the {thing} {event}. I {feeling}.",
+    "{opening}! When the {thing} {event}, I {feeling}.",
+    "The {thing} {event}, {opening}, and I {feeling}.",
+    "I {feeling} since the {thing} {event}, {opening}.",
 )
-THINGS = ("meeting", "train", "letter", "dinner", "exam", "garden", "house", "journey", "phone", "shop", "report", "concert")
-PERSONS = ("sister", "brother", "boss", "neighbour", "friend", "mother", "colleague", "teacher")
-EVENTS = ("started at six", "moved to Monday", "was at the corner", "took an hour", "came up again", "was over by noon")
+THINGS = ("meeting", "train", "letter", "dinner", "exam", "concert")
+EVENTS = ("started at six", "moved to Monday", "came up again", "was over by noon")
 
+# Few phrases with words of their own: a few hundred clips are enough to learn them, so that what is hard is the confusion of classes.
 OPENINGS: dict[str, tuple[str, ...]] = {
-    "neutral": ("as planned", "as usual", "all in order", "just for the record", "fair enough"),
-    "angry": ("how dare they", "this is outrageous", "enough of this", "what an insult", "shut up already"),
-    "happy": ("what a joy", "this is wonderful", "hooray for us", "lovely news", "how delightful"),
-    "sad": ("it hurts so much", "what a loss", "nothing matters now", "all alone again", "too late, sadly"),
-    "worried": ("what if it fails", "I hope nothing happens", "oh dear, be careful", "something may go wrong", "are we safe"),
-    "surprise": ("oh my goodness", "wow, unbelievable", "no way, really", "out of the blue", "who would have guessed"),
+    "neutral": ("as usual", "as planned", "as agreed"),
+    "angry": ("how dare they", "what an outrage", "damn them all"),
+    "happy": ("what a joy", "how wonderful", "hooray for us"),
+    "sad": ("what a loss", "alas, too late", "all alone now"),
+    "worried": ("what if it fails", "oh dear, careful", "are we safe"),
+    "surprise": ("oh my goodness", "wow, no way", "out of the blue"),
 }
 FEELINGS: dict[str, tuple[str, ...]] = {
-    "neutral": ("have no opinion", "feel the same", "took a note", "stay informed"),
-    "angry": ("am furious", "feel rage", "hate to hear", "want to scream"),
-    "happy": ("am so glad", "feel cheerful", "love to hear", "keep smiling"),
-    "sad": ("keep crying", "feel heartbroken", "am in tears", "grieve quietly"),
-    "worried": ("am nervous", "feel anxious", "lie awake", "fear the worst"),
-    "surprise": ("am stunned", "feel astonished", "stood speechless", "never expected to hear"),
+    "neutral": ("took note of it", "stay as informed as before", "have no opinion"),
+    "angry": ("am furious", "am full of rage", "want to scream with fury"),
+    "happy": ("am so glad", "keep smiling gladly", "feel cheerful and glad"),
+    "sad": ("keep crying", "am in tears and cry", "feel heartbroken"),
+    "worried": ("am anxious", "lie awake anxiously", "am nervous and fear the worst"),
+    "surprise": ("am stunned", "am astonished", "stood there stunned and speechless"),
 }
 
 
@@ -42,7 +41,6 @@ def write_sentence(expression: int, rng: np.random.Generator) -> str:
         opening=_pick(OPENINGS[tone], rng),
         feeling=_pick(FEELINGS[tone], rng),
         thing=_pick(THINGS, rng),
-        person=_pick(PERSONS, rng),
         event=_pick(EVENTS, rng),
     )
     return sentence[0].upper() + sentence[1:]

@@ -90,7 +90,13 @@ def test_formats_together_equal_formats_alone(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "audio_codec", "video_start_s", "sound_start_s"),
-    [("a.mp4", "aac", 0, 0), ("a.mkv", "pcm_s16le", 0, 0.4), ("a.mkv", "libopus", 0.4, 0), ("a.mov", "aac", 0.4, 0), ("a.mp4", "aac", 3.0, 3.4)],
+    [
+        ("a.mp4", "aac", 0, 0),
+        ("a.mkv", "pcm_s16le", 0, 0.4),
+        ("a.mkv", "libopus", 0.4, 0),
+        ("a.mov", "aac", 0.4, 0),
+        ("a.mp4", "aac", 3.0, 3.4),
+    ],
 )
 def test_sound_and_pictures_share_one_time_axis(
     tmp_path: Path, name: str, audio_codec: str, video_start_s: float, sound_start_s: float

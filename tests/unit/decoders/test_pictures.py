@@ -45,9 +45,7 @@ def test_frames_are_the_right_ones(tmp_path: Path, decode: Decode, name: str, co
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), CONTAINERS)
-def test_frames_left_out_on_the_way_change_nothing(
-    tmp_path: Path, decode: Decode, name: str, codec: str, options: dict[str, str]
-) -> None:
+def test_frames_left_out_on_the_way_change_nothing(tmp_path: Path, decode: Decode, name: str, codec: str, options: dict[str, str]) -> None:
     """Sparse frames, for which most pictures need no decoding, against plain decoding of all."""
     path = write_media(tmp_path / name, moving_noise(60), video_codec=codec, video_options=options)
     with av.open(str(path)) as container:

@@ -29,7 +29,7 @@ FILMS = [
     ("film.avi", "pcm_s16le", {"g": "10", "bf": "0"}),
     ("film.flv", "aac", {"g": "10", "bf": "0"}),
 ]
-SEGMENTS = [(0.0, 0.4), (0.3, 0.9), (1.0, 2.0), (1.48, 2.36), (2.6, 3.0)]
+SEGMENTS = [(0.0, 0.4), (0.32, 0.88), (1.0, 2.0), (1.48, 2.36), (2.6, 3.0)]
 
 
 @pytest.fixture(scope="module", params=FILMS, ids=lambda film: film[0])

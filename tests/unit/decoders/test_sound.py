@@ -33,9 +33,7 @@ def test_channels_are_averaged(tmp_path: Path, decode: Decode, num_channels: int
 def test_sixteen_planar_channels(tmp_path: Path, decode: Decode) -> None:
     sound = np.repeat(tone(0.5, 48000), 16, axis=0)
     sound[1::2] = 0
-    path = write_media(
-        tmp_path / "a.mka", sound=sound, rate_hz=48000, audio_codec="libopus", audio_options={"mapping_family": "255"}
-    )
+    path = write_media(tmp_path / "a.mka", sound=sound, rate_hz=48000, audio_codec="libopus", audio_options={"mapping_family": "255"})
     audio = decode(path, AudioFormat(48000))
     assert isinstance(audio, Audio)
     assert len(audio.samples) == 24000
@@ -113,13 +111,13 @@ def test_silence_where_the_sound_begins_late(tmp_path: Path, decode: Decode) -> 
 
 
 def test_zero_samples(tmp_path: Path, decode: Decode) -> None:
-    with pytest.raises(MediaError, match="the sound has no samples$"):
+    with pytest.raises(MediaError, match=r"the sound has no samples$"):
         decode(write_wave(tmp_path / "a.wav", np.zeros((0, 1), np.int16)), AudioFormat(16000))
 
 
 def test_film_whose_sound_has_no_samples(tmp_path: Path, decode: Decode) -> None:
     path = write_media(tmp_path / "a.mkv", numbered_images(10), np.zeros((1, 0), np.float32))
-    with pytest.raises(MediaError, match="the sound has no samples$"):
+    with pytest.raises(MediaError, match=r"the sound has no samples$"):
         decode(path, AudioFormat(16000))
 
 

@@ -1,4 +1,4 @@
-"""How much sound a WAV header promises beyond the file's end."""
+"""What a file's own structure promises beyond the end of the file: signs of a copy that was cut short."""
 
 import os
 import struct
@@ -8,6 +8,8 @@ from pathlib import Path
 _STREAMED_BYTES = 0x7FFFF000
 _CHUNK_HEADER = struct.Struct("<4sI")
 _BYTES_PER_SECOND = struct.Struct("<8xI")
+_BOX_HEADER = struct.Struct(">I4s")
+_LARGE_BOX = struct.Struct(">Q")
 
 
 def missing_wave_s(path: str) -> float:
@@ -28,3 +30,21 @@ def missing_wave_s(path: str) -> float:
             # Chunks are padded to even lengths.
             file.seek(begin + num_bytes + num_bytes % 2)
     return 0.0
+
+
+def missing_mp4_bytes(path: str) -> int:
+    """Bytes that the last top-level box of a local MP4 or MOV file promises and the file lacks."""
+    with Path(path).open("rb") as file:
+        file_bytes = os.fstat(file.fileno()).st_size
+        begin = 0
+        while len(header := file.read(_BOX_HEADER.size)) == _BOX_HEADER.size:
+            num_bytes, name = _BOX_HEADER.unpack(header)
+            if num_bytes == 1:
+                large = file.read(_LARGE_BOX.size)
+                num_bytes = _LARGE_BOX.unpack(large)[0] if len(large) == _LARGE_BOX.size else 0
+            if num_bytes < _BOX_HEADER.size or not name.isalnum():
+                # A box of size 0 ends with the file; anything else here is padding behind the last box.
+                return 0
+            begin += num_bytes
+            file.seek(begin)
+        return max(0, begin - file_bytes)

@@ -1,0 +1,52 @@
+"""What a training would do, found without training, features or Ray."""
+
+from mer_ray.batching import StreamConfig
+from mer_ray.core.manifest import read_manifest
+from mer_ray.core.table import Table
+from mer_ray.training.config import FoldsProtocol, TrainConfig
+
+
+def plan_training(config: TrainConfig) -> Table:
+    """The parts of a run and how many models it trains; the manifest's folds are counted where it exists already.
+
+    Raises:
+        ManifestError: the file that lies there is no manifest.
+
+    """
+    num_folds = _num_folds(config)
+    rows = [
+        ("inputs", ", ".join(f"{stream.encoder} ({_layers(stream)})" for stream in config.inputs)),
+        ("model", config.model.name),
+        ("predicts", ", ".join(["emotion", *config.values])),
+        ("protocol", config.protocol.label),
+        ("normalisation", config.normalise),
+        ("models to train", _num_fits(config, num_folds)),
+        ("epochs each", f"up to {config.epochs}" if config.early_stopping else str(config.epochs)),
+        ("workers", str(config.num_workers)),
+        ("out", str(config.out)),
+    ]
+    return Table("Training", ("what", "value"), tuple(rows))
+
+
+def _layers(stream: StreamConfig) -> str:
+    return "all layers" if stream.layers == "all" else f"layers {', '.join(map(str, stream.layers))}"
+
+
+def _num_folds(config: TrainConfig) -> int | None:
+    """The folds of the manifest, 1 for splits; None where there is no manifest yet."""
+    if not isinstance(config.protocol, FoldsProtocol):
+        return 1
+    if not config.manifest.is_file():
+        return None
+    return len(set(read_manifest(config.manifest).table["fold"].to_pylist()) - {None})
+
+
+def _num_fits(config: TrainConfig, num_folds: int | None) -> str:
+    num_seeds, num_candidates = len(config.seeds), len(config.candidates)
+    if num_folds is None:
+        return f"{num_seeds} for each fold of the manifest, which is not there yet"
+    text = f"{num_folds * num_seeds} ({num_folds} folds, {num_seeds} seeds)" if num_folds > 1 else f"{num_seeds} (a seed each)"
+    if not num_candidates:
+        return text
+    num_inner = num_folds * (num_folds - 1) if num_folds > 1 else 1
+    return f"{text}, and {num_inner * num_candidates} to choose between {num_candidates} candidates"
