@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mer_ray.core.config import Config, apply_overrides, dump_yaml, load_yaml, parse_config
+from mer_ray.core.config import apply_overrides, dump_yaml, load_yaml, parse_config
 from mer_ray.core.errors import ConfigError, MerRayError
 from mer_ray.core.table import Table
 
@@ -57,12 +57,12 @@ def run(words: Words = None, print_config: PrintConfig = False, dry_run: DryRun 
     job = load_job(path, overrides)
     console = Console()
     if print_config:
-        _print(dump_yaml(job))
+        _print(job.to_yaml())
         return
     if dry_run:
-        for number, (verb, config) in enumerate(job.verbs(), start=1):
-            state = "finished, would be skipped" if is_finished(verb, config) else "to do"
-            _print(f"step {number}: {verb.name} -> {', '.join(verb.writes(config))}: {state}")
+        for number, step in enumerate(job.steps, start=1):
+            state = "finished, would be skipped" if is_finished(step.verb, step.config) else "to do"
+            _print(f"step {number}: {step.verb.name} -> {', '.join(step.verb.writes(step.config))}: {state}")
         return
 
     def show(result: StepResult) -> None:
@@ -152,13 +152,12 @@ def doctor() -> None:
 @app.command()
 def schema(verb: Annotated[str | None, typer.Argument(help="A verb; the job file by default.", show_default=False)] = None) -> None:
     """Print the JSON schema of a job file or of one verb's config, for editors."""
-    from mer_ray.workflow.job import JobConfig
+    from mer_ray.workflow.job import job_schema
     from mer_ray.workflow.verbs import VERBS
 
     if verb is not None and verb not in VERBS:
         raise ConfigError(f"schema: no verb {verb!r}. Allowed: {', '.join(VERBS)}")
-    config_class: type[Config] = JobConfig if verb is None else VERBS[verb].config_class
-    _print(json.dumps(config_class.model_json_schema(), indent=2))
+    _print(json.dumps(job_schema() if verb is None else VERBS[verb].config_class.model_json_schema(), indent=2))
 
 
 def _run_verb(

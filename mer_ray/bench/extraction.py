@@ -22,7 +22,7 @@ from mer_ray.core.media_types import Clip
 from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.encoders.gradient import GradientConfig
-from mer_ray.encoders.hubert import HubertEncoderConfig
+from mer_ray.encoders import hubert
 from mer_ray.encoders.spectral import SpectralConfig
 
 NUM_CLIPS = 72
@@ -128,7 +128,7 @@ def _plain_loops_s(folder: Path, num_processes: int, num_threads: int) -> float:
 
 def _plain_loop(paths: Sequence[str], folder: str, num_threads: int) -> tuple[float, float]:
     torch.set_num_threads(num_threads)
-    configs = [SpectralConfig(), GradientConfig(), HubertEncoderConfig(weights=str(Path(folder) / "hubert"))]
+    configs = [SpectralConfig(), GradientConfig(), hubert.HubertConfig(weights=str(Path(folder) / "hubert"))]
     encoders = [config.build("cpu") for config in configs]
     formats = {config.input_format for config in configs}
     limits = MediaLimits()

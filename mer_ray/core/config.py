@@ -126,8 +126,10 @@ def _list_item(target: Any, key: str, parent: str) -> Any:
     return target[int(key)]
 
 
-def parse_config(config_class: type[ConfigType], data: Mapping[str, Any], where: str) -> ConfigType:
+def parse_config(config_class: type[ConfigType], data: Mapping[str, Any], where: str, prefix: str = "") -> ConfigType:
     """Build a config; every fault of the data is named with its dotted path, what is allowed and the nearest name.
+
+    `prefix` goes before the dotted paths where the data is a part of something, e.g. `steps.2.`.
 
     Raises:
         ConfigError: any fault; all of them in one message, a line each.
@@ -137,7 +139,7 @@ def parse_config(config_class: type[ConfigType], data: Mapping[str, Any], where:
         return config_class.model_validate(data)
     except ValidationError as error:
         lines = [_explain(config_class, dict(item)) for item in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
+        raise ConfigError("\n".join(f"{where}: {prefix}{line}" for line in lines)) from error
 
 
 def _explain(config_class: type[BaseModel], item: dict[str, Any]) -> str:

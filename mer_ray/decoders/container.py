@@ -125,6 +125,17 @@ def explain_errors(name: str, where: str = "") -> Iterator[None]:
         ) from error
 
 
+def refuse_empty(name: str, num_bytes: int) -> None:
+    """Refuse a file of no bytes.
+
+    Raises:
+        MediaError: it is empty.
+
+    """
+    if num_bytes == 0:
+        raise MediaError(f"{name}: the file is empty (0 bytes); copy or export it again")
+
+
 def _refuse_irregular(path: str, name: str) -> None:
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
@@ -134,5 +145,4 @@ def _refuse_irregular(path: str, name: str) -> None:
         raise MediaError(f"{name}: not a regular file but a pipe, socket or device")
     if not os.access(path, os.R_OK):
         raise PermissionError(path)
-    if status.st_size == 0:
-        raise MediaError(f"{name}: the file is empty (0 bytes); copy or export it again")
+    refuse_empty(name, status.st_size)

@@ -9,7 +9,7 @@ from typing import Any
 import fsspec
 
 from mer_ray.core.errors import MediaError
-from mer_ray.decoders.container import explain_errors
+from mer_ray.decoders.container import explain_errors, refuse_empty
 from mer_ray.decoders.limits import BYTES_PER_MB, MediaLimits
 
 # Headers are small and often lie at both ends of a file: small blocks spare the rest.
@@ -45,8 +45,7 @@ def local_copy(path: str, limits: MediaLimits | None = None) -> Iterator[str]:
     limits = limits or MediaLimits()
     with tempfile.TemporaryDirectory(prefix="mer-ray-media-") as folder:
         with explain_errors(path):
-            filesystem, key = fsspec.core.url_to_fs(path)
-            num_bytes = filesystem.info(key)["size"]
+            filesystem, key, num_bytes = _find(path)
             if num_bytes > limits.max_file_mb * BYTES_PER_MB:
                 raise MediaError(
                     f"{path}: {num_bytes / BYTES_PER_MB:.0f} MiB, more than the limit max_file_mb={limits.max_file_mb}; "
@@ -66,8 +65,14 @@ def open_remote(path: str) -> Iterator[tuple[Any, int]]:
 
     """
     with explain_errors(path):
-        filesystem, key = fsspec.core.url_to_fs(path)
-        num_bytes = int(filesystem.info(key)["size"])
+        filesystem, key, num_bytes = _find(path)
         file = filesystem.open(key, "rb", block_size=_HEADER_BLOCK_BYTES)
     with file:
         yield file, num_bytes
+
+
+def _find(path: str) -> tuple[Any, str, int]:
+    filesystem, key = fsspec.core.url_to_fs(path)
+    num_bytes = int(filesystem.info(key)["size"])
+    refuse_empty(path, num_bytes)
+    return filesystem, key, num_bytes

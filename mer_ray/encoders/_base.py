@@ -86,7 +86,9 @@ class EncoderConfig(Config):
         if self.frame_s is None:
             raise ConfigError(f"encoder {self.name}: rate_hz needs frames at a fixed rate: set frame_rate_hz instead of num_frames")
         if self.rate_hz * self.frame_s > 1:
-            raise ConfigError(f"encoder {self.name}: rate_hz {self.rate_hz:g} is above the encoder's own {1 / self.frame_s:g} frames a second")
+            raise ConfigError(
+                f"encoder {self.name}: rate_hz {self.rate_hz:g} is above the encoder's own {1 / self.frame_s:g} frames a second"
+            )
 
 
 class Encoder(ABC):

@@ -4,6 +4,7 @@ Shapes: S samples, T frames (one every 10 ms), F frequencies, M mel bands, K cep
 """
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import scipy.fft
@@ -154,7 +155,7 @@ def modulation(logmel_TM: FloatArray) -> FloatArray:
     windows_WBT = np.lib.stride_tricks.sliding_window_view(bands_TB, MODULATION_FRAMES, axis=0)[::MODULATION_HOP]
     taper_T = np.hanning(MODULATION_FRAMES).astype(np.float32)
     spectra_WBF = transform_power((windows_WBT - windows_WBT.mean(axis=-1, keepdims=True)) * taper_T, MODULATION_FRAMES)
-    levels = [np.log(spectra_WBF[..., low:high].mean(axis=-1) + 1e-3) for low, high in zip(MODULATION_EDGES, MODULATION_EDGES[1:], strict=False)]
+    levels = [np.log(spectra_WBF[..., low:high].mean(axis=-1) + 1e-3) for low, high in pairwise(MODULATION_EDGES)]
     return np.stack(levels, axis=-1).reshape(len(windows_WBT), -1)
 
 

@@ -64,7 +64,9 @@ def _find_candidates(windows: FloatArray) -> tuple[FloatArray, FloatArray, Float
     is_peak_TL = (here_TL > before_TL) & (here_TL >= after_TL) & (here_TL > 0)
     score_TL = np.where(is_peak_TL, here_TL - (OCTAVE_COST * np.log2(lags_L / shortest)).astype(np.float32), np.float32(-1))
     best_TK = np.argpartition(-score_TL, NUM_CANDIDATES, axis=1)[:, :NUM_CANDIDATES]
-    before_TK, here_TK, after_TK, score_TK = (np.take_along_axis(array, best_TK, axis=1) for array in (before_TL, here_TL, after_TL, score_TL))
+    before_TK, here_TK, after_TK, score_TK = (
+        np.take_along_axis(array, best_TK, axis=1) for array in (before_TL, here_TL, after_TL, score_TL)
+    )
     # The vertex of the parabola through a peak and its neighbours, in parts of a lag.
     shift_TK = np.clip(0.5 * (before_TK - after_TK) / np.minimum(before_TK - 2 * here_TK + after_TK, -1e-9), -0.5, 0.5)
     octaves_TK = np.log2(SAMPLE_RATE_HZ / (best_TK + shortest + shift_TK) / 100)

@@ -46,7 +46,8 @@ FRAME_LAYERS = {
     "spectral_contrast": len(BANDS_HZ),
     "formants": NUM_FORMANTS,
 }
-# Mean and deviation over voiced frames (all frames where a clip has no voice), over windows of 0.64 s, and of the clip as a whole (deviation 0).
+# Mean and deviation over voiced frames (all frames where a clip has no voice), over windows of 0.64 s, and, with deviation 0,
+# of the clip as a whole.
 CLIP_LAYERS = {
     "voiced_logmel": NUM_MELS,
     "voiced_mfcc_delta": NUM_CEPSTRA,

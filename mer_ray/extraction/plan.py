@@ -1,7 +1,7 @@
 """What is left to do, cut into shards: clips that are decoded, encoded and written together."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,7 +48,7 @@ class ExtractionPlan:
     """All shards, and per encoder key how many clips are wanted, done before, and left."""
 
     manifest: Manifest
-    keys: dict[str, EncoderConfig]
+    keys: Mapping[str, EncoderConfig]
     pending: tuple[ShardClip, ...]
     skipped: dict[str, int]
 

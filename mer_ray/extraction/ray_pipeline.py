@@ -6,7 +6,7 @@ One row per shard because Ray Data cuts and mixes larger groups of rows between 
 import logging
 import math
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -102,7 +102,7 @@ def _configure_ray_data(config: ExtractConfig) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
-def _decode_rows(rows: Rows, encoders: dict[str, EncoderConfig], limits: MediaLimits) -> Rows:
+def _decode_rows(rows: Rows, encoders: Mapping[str, EncoderConfig], limits: MediaLimits) -> Rows:
     shard = cast(Shard, _load(rows["shard"][0]))
     return {"shard": _objects(pickle.dumps(decode_shard(shard, encoders, limits), protocol=5))}
 

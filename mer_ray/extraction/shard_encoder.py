@@ -1,7 +1,7 @@
 """One shard from files to Parquet, without Ray: decode, encode, write. Faults of a clip become failure rows."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
@@ -64,7 +64,7 @@ def attempt(stage: Stage, work: Callable[[], Result]) -> Result | Fault:
         return Fault(stage, type(error).__name__, str(error) or repr(error))
 
 
-def decode_shard(shard: Shard, encoders: dict[str, EncoderConfig], limits: MediaLimits) -> DecodedShard:
+def decode_shard(shard: Shard, encoders: Mapping[str, EncoderConfig], limits: MediaLimits) -> DecodedShard:
     """Decode each clip once for all encoders that it lacks."""
     started_at, start_s = time.time(), time.perf_counter()
     inputs = [_decode_formats(item.clip, {encoders[key].input_format for key in item.input_hashes}, limits) for item in shard.clips]

@@ -144,6 +144,6 @@ def _verify(store: Store, path: str, temporary: Path, schema: pa.Schema, num_row
     with pq.ParquetFile(temporary) as written:
         if written.metadata.num_rows != num_rows or not written.schema_arrow.equals(schema, check_metadata=False):
             raise StoreError(
-                f"{store.locate(path)}: not published: {written.metadata.num_rows} rows in the file instead of {num_rows}, or other columns; "
-                "check the disk that holds temporary files and write again"
+                f"{store.locate(path)}: not published: {written.metadata.num_rows} rows in the file instead of {num_rows}, "
+                "or other columns; check the disk that holds temporary files and write again"
             )

@@ -1,10 +1,13 @@
 """A job file: variables and a list of steps, each a verb with its config; all are checked before the first one starts."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Any, Literal
 
-from pydantic import Field, create_model
+import yaml
+from pydantic import Field
 
 from mer_ray.core.config import Config, apply_overrides, load_yaml, parse_config
 from mer_ray.core.errors import ConfigError
@@ -13,49 +16,67 @@ from mer_ray.workflow.verbs import VERBS, Verb
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 
-def _step_model(verb: Verb[Any]) -> type[Config]:
-    tag = (Literal[verb.name], Field())
-    return create_model(f"{verb.name.capitalize()}Step", __base__=verb.config_class, verb=tag)
-
-
-STEP_MODELS = {name: _step_model(verb) for name, verb in VERBS.items()}
-AnyStep = Annotated[Union[tuple(STEP_MODELS.values())], Field(discriminator="verb")]  # noqa: UP007 - the members are computed
-
-
-class JobConfig(Config):
-    """`vars`, which `${name}` in any value refers to, and the steps in order."""
+class JobFile(Config):
+    """What stands in the file: `vars`, which `${name}` in any value refers to, and the steps in order, each with its `verb`."""
 
     vars: dict[str, Any] = Field(default_factory=dict)
-    steps: tuple[AnyStep, ...] = Field(min_length=1)  # type: ignore[valid-type]
-
-    def verbs(self) -> list[tuple[Verb[Any], Any]]:
-        """Each step's verb with its config, without the tag."""
-        found = []
-        for step in self.steps:
-            data = step.model_dump(mode="python")  # type: ignore[attr-defined]
-            verb = VERBS[data.pop("verb")]
-            found.append((verb, verb.config_class.model_validate(data)))
-        return found
+    steps: tuple[dict[str, Any], ...] = Field(min_length=1)
 
 
-def load_job(path: Path, overrides: list[str]) -> JobConfig:
+class StepTag(Config):
+    """The key that says what a step does."""
+
+    verb: Literal["synth", "manifest", "extract", "train", "report"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One verb with its checked config."""
+
+    verb: Verb[Any]
+    config: Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked job: its variables and its steps."""
+
+    vars: dict[str, Any]
+    steps: tuple[Step, ...]
+
+    def to_yaml(self) -> str:
+        """The resolved job, as `--print-config` shows it."""
+        steps = [{"verb": step.verb.name, **step.config.model_dump(mode="json")} for step in self.steps]
+        return yaml.safe_dump({"vars": self.vars, "steps": steps}, sort_keys=False, allow_unicode=True)
+
+
+def load_job(path: Path, overrides: list[str]) -> Job:
     """Read a job file, set `vars.name=value` and `steps.0.key=value` overrides, fill in variables, check all steps.
 
     Raises:
-        ConfigError: every fault of every step.
+        ConfigError: every fault of every step, a line each.
 
     """
-    data = apply_overrides(load_yaml(path), overrides)
-    variables = data.get("vars") or {}
-    if not isinstance(variables, dict):
-        raise ConfigError(f"{path}: vars: a mapping of names to values, not {variables!r}")
-    data["vars"] = variables
-    if "steps" in data:
-        data["steps"] = _fill_in(data["steps"], variables, str(path))
-    return parse_config(JobConfig, data, str(path))
+    file = parse_config(JobFile, apply_overrides(load_yaml(path), overrides), str(path))
+    steps, faults = [], []
+    for number, data in enumerate(file.steps):
+        try:
+            steps.append(_parse_step(_fill_in(data, file.vars, str(path)), str(path), f"steps.{number}."))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return Job(file.vars, tuple(steps))
 
 
-def _fill_in(value: Any, variables: dict[str, Any], where: str) -> Any:
+def _parse_step(data: dict[str, Any], where: str, prefix: str) -> Step:
+    tag = parse_config(StepTag, {key: value for key, value in data.items() if key == "verb"}, where, prefix)
+    verb = VERBS[tag.verb]
+    config = {key: value for key, value in data.items() if key != "verb"}
+    return Step(verb, parse_config(verb.config_class, config, where, prefix))
+
+
+def _fill_in(value: Any, variables: Mapping[str, Any], where: str) -> Any:
     if isinstance(value, dict):
         return {key: _fill_in(item, variables, where) for key, item in value.items()}
     if isinstance(value, list):
@@ -68,10 +89,25 @@ def _fill_in(value: Any, variables: dict[str, Any], where: str) -> Any:
     return REFERENCE.sub(lambda match: str(_look_up(match[1], variables, where)), value)
 
 
-def _look_up(name: str, variables: dict[str, Any], where: str) -> Any:
+def _look_up(name: str, variables: Mapping[str, Any], where: str) -> Any:
     if name not in variables:
         known = ", ".join(sorted(variables)) or "none"
         raise ConfigError(f"{where}: ${{{name}}} is not among vars. Known: {known}")
     if variables[name] is None:
         raise ConfigError(f"{where}: vars.{name} has no value; set it with vars.{name}=... on the command line or in the file")
     return variables[name]
+
+
+def job_schema() -> dict[str, Any]:
+    """The JSON schema of a job file: each step is one of the verbs' configs with its tag."""
+    schema = JobFile.model_json_schema()
+    definitions: dict[str, Any] = {}
+    choices = []
+    for name, verb in VERBS.items():
+        step = verb.config_class.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+        definitions |= {f"{name}.{model}": definition for model, definition in step.pop("$defs", {}).items()}
+        step["properties"]["verb"] = {"const": name}
+        step["required"] = ["verb", *step.get("required", [])]
+        choices.append(step)
+    schema["properties"]["steps"]["items"] = {"oneOf": choices}
+    return {**schema, "$defs": definitions}

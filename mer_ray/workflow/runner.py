@@ -10,7 +10,7 @@ from typing import Any
 from mer_ray.core.artefacts import write_json
 from mer_ray.core.config import digest_of
 from mer_ray.core.table import Table
-from mer_ray.workflow.job import JobConfig
+from mer_ray.workflow.job import Job
 from mer_ray.workflow.verbs import Verb
 
 
@@ -24,13 +24,12 @@ class StepResult:
     skipped: bool
 
 
-def run_job(job: JobConfig, announce: Callable[[str], None], show: Callable[[StepResult], None]) -> list[StepResult]:
+def run_job(job: Job, announce: Callable[[str], None], show: Callable[[StepResult], None]) -> list[StepResult]:
     """Run all steps; the first error ends the job, and starting it again goes on there."""
     results = []
-    steps = job.verbs()
-    for number, (verb, config) in enumerate(steps, start=1):
-        announce(f"step {number} of {len(steps)}: {verb.name} {', '.join(verb.writes(config))}")
-        result = _run_step(verb, config)
+    for number, step in enumerate(job.steps, start=1):
+        announce(f"step {number} of {len(job.steps)}: {step.verb.name} {', '.join(step.verb.writes(step.config))}")
+        result = _run_step(step.verb, step.config)
         show(result)
         results.append(result)
     return results

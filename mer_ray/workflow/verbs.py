@@ -94,7 +94,7 @@ VERBS: dict[str, Verb[Any]] = {
     "train": Verb(
         "train",
         TrainConfig,
-        run=lambda config: [train(config).table()],
+        run=lambda config: train(config).tables(),
         plan=plan_training,
         reads=lambda config: [str(config.manifest), *_local(config.store)],
         writes=lambda config: [str(config.out)],

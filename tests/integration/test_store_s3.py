@@ -25,6 +25,8 @@ from mer_ray.store.reader import read_pooled, read_sequences
 from mer_ray.store.record import EncoderRecord, encoder_key
 from mer_ray.store.writer import FailureRow, FeatureRow, write_failures, write_features
 
+pytestmark = pytest.mark.slow
+
 BUCKET = "mer-ray-test"
 IDENTITY = hashlib.sha256(b"s3").hexdigest()
 RECORD = EncoderRecord(
@@ -51,7 +53,8 @@ def write_parts(url: str, first: int, end: int) -> None:
     store = open_store(url)
     for start in range(first, end, 2):
         write_features(store, "corpus", RECORD, [make_row(clip) for clip in range(start, min(end, start + 2))])
-        print(start, flush=True)
+        sys.stdout.write(f"{start}\n")
+        sys.stdout.flush()
 
 
 def start_writer(url: str, first: int, end: int) -> subprocess.Popen[str]:
@@ -102,7 +105,6 @@ def check_store(url: str, clips: range) -> None:
     assert np.array_equal(sequences.values["wide"], np.concatenate([row.features.sequences["wide"] for row in rows]).astype(np.float16))
 
 
-@pytest.mark.slow
 def test_the_whole_store_works_on_s3(url):
     store = open_store(url)
     with pytest.raises(StoreError, match="no features of corpus corpus; the store has nothing yet"):
@@ -126,7 +128,6 @@ def test_the_whole_store_works_on_s3(url):
     assert len(store.filesystem.glob(f"{store.part_folder('corpus', RECORD.key, 'features')}/part-*.parquet")) == 1
 
 
-@pytest.mark.slow
 def test_two_processes_write_while_this_one_reads_and_compacts(url):
     counts = []
     with start_writer(url, 0, 30) as first, start_writer(url, 20, 50) as second:
@@ -145,7 +146,6 @@ def test_two_processes_write_while_this_one_reads_and_compacts(url):
     check_store(url, range(50))
 
 
-@pytest.mark.slow
 def test_an_upload_that_is_killed_or_fails_publishes_nothing(url):
     with start_writer(url, 0, 1000) as writer:
         published = [int(writer.stdout.readline()) for _ in range(4)][-1] + 2

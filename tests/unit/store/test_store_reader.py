@@ -11,9 +11,9 @@ from mer_ray.core.errors import StoreError
 from mer_ray.store.layout import open_store
 from mer_ray.store.parts import write_part
 from mer_ray.store.reader import read_pooled, read_sequences
+from mer_ray.store.scanning import scan_parts
 from mer_ray.store.schemas import feature_schema
 from mer_ray.store.selection import ChosenRows, all_clips, select_rows
-from mer_ray.store.scanning import scan_parts
 from mer_ray.store.writer import FeatureRow, write_features
 
 
