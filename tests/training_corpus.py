@@ -35,11 +35,11 @@ class TrainingCorpus:
             "store": str(self.folder / "store"),
             "out": self.folder / out,
             "inputs": [{"encoder": "tone"}, {"encoder": "face"}],
-            "model": {"name": "attention", "hidden": 8, "dropout": 0.2},
+            "model": {"name": "attention", "hidden": 16, "dropout": 0.2},
             "values": ["valence"],
             "epochs": 6,
             "batch_size": 16,
-            "learning_rate": 5e-3,
+            "learning_rate": 2e-2,
             "device": "cpu",
         }
         return TrainConfig.model_validate(values | changes)
@@ -69,7 +69,9 @@ def make_corpus(
     store = open_store(folder / "store")
     for name, layers in LAYERS.items():
         record = _record(name, layers)
-        features = [_features(layers, int(label), noise, random, name == "face" and number % 7 == 0) for number, label in enumerate(labels_N)]
+        features = [
+            _features(layers, int(label), noise, random, name == "face" and number % 7 == 0) for number, label in enumerate(labels_N)
+        ]
         skipped = {*failed, *left_out} if name == "face" else set()
         kept = [FeatureRow(rows[number]["clip_id"], "hash", one) for number, one in enumerate(features) if number not in skipped]
         write_features(store, "planted", record, kept)
@@ -80,7 +82,7 @@ def make_corpus(
 
 def _row(number: int, label: int, num_folds: int, random: np.random.Generator) -> dict[str, Any]:
     fold = number % num_folds
-    return {name: None for name in MANIFEST_SCHEMA.names} | {
+    return dict.fromkeys(MANIFEST_SCHEMA.names) | {
         "clip_id": f"clip{number:03d}",
         "speaker_id": f"speaker{fold}",
         "split": ("train", "train", "dev", "test")[number % 4],

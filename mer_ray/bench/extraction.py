@@ -128,7 +128,7 @@ def _plain_loops_s(folder: Path, num_processes: int, num_threads: int) -> float:
 
 def _plain_loop(paths: Sequence[str], folder: str, num_threads: int) -> tuple[float, float]:
     torch.set_num_threads(num_threads)
-    configs = [SpectralConfig(), GradientConfig(), hubert.HubertConfig(weights=str(Path(folder) / "hubert"))]
+    configs = [SpectralConfig(), GradientConfig(), hubert.HubertEncoderConfig(weights=str(Path(folder) / "hubert"))]
     encoders = [config.build("cpu") for config in configs]
     formats = {config.input_format for config in configs}
     limits = MediaLimits()

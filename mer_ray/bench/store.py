@@ -59,9 +59,7 @@ def measure_store() -> list[Figure]:
     vectors_s = [min(pair) for pair in zip(seconds["loop"], seconds["threads"], strict=True)]
     times_faster = statistics.median(vectors_s) / statistics.median(seconds["store"])
     over_stacks = statistics.median(seconds["stacks"]) / statistics.median(seconds["store"])
-    what = (
-        f"{NUM_CLIPS} clips x {NUM_LAYERS} layers x mean, std x {DIM}; float16 store, a float32 .npy (D,) per clip, layer and statistic"
-    )
+    what = f"{NUM_CLIPS} clips x {NUM_LAYERS} layers x mean, std x {DIM}; float16 store, a float32 .npy (D,) per clip, layer and statistic"
     return [
         Figure("store.bytes_over_npy", bytes_store / bytes_vectors, "ratio", "lower", 0.5, f"file sizes; {what}"),
         Figure(

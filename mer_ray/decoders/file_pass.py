@@ -174,9 +174,10 @@ class _FilePass:
             raise _SeekMissedError
 
     def _refuse_cut_file(self) -> None:
-        if self._media.format == "wav" and (missing_s := missing_wave_s(self._path)) > _CUT_TOLERANCE_S:
+        to_the_end = self._segment.end_s == math.inf
+        if to_the_end and self._media.format == "wav" and (missing_s := missing_wave_s(self._path)) > _CUT_TOLERANCE_S:
             raise MediaError(f"{self._media.name}: cut short: its header promises {missing_s:.2f} s more sound; copy or export it again")
-        if self._media.format.startswith("mov") and (num_bytes := missing_mp4_bytes(self._path)) > 0:
+        if to_the_end and self._media.format.startswith("mov") and (num_bytes := missing_mp4_bytes(self._path)) > 0:
             raise MediaError(f"{self._media.name}: cut short: its last box promises {num_bytes} bytes more; copy or export it again")
         ends_s = dict(self._ends_s)
         for stream in self._streams_to_read():

@@ -21,8 +21,9 @@ from mer_ray.decoders.budget import Budget
 from mer_ray.decoders.container import explain_errors
 from mer_ray.decoders.timeline import tick_s
 
-# Containers round times (Matroska to a millisecond): within this the samples follow one another, beyond it there is a gap.
-_JITTER_S = 0.1
+# Recorders jitter and containers round: within this the samples follow one another, beyond it there is a pause.
+_EXACT_JITTER_S = 0.01
+_ROUNDED_JITTER_S = 0.1
 # An FFmpeg frame points to eight planes at most; PyAV reads past them and crashes the process.
 _MAX_PLANES = 8
 # The kernel of torchaudio's resampler has the product of the reduced rates as its size: rates without a common divisor go to FFmpeg's.
@@ -91,9 +92,14 @@ class Sound:
             raise MediaError(f"{self._name}: the sound at {where_s:.2f} s is not a number (NaN or infinite); export the file again")
         return Audio(samples_T, self._rate_hz)
 
+    @property
+    def _has_exact_clock(self) -> bool:
+        """Whether the container counts samples; Matroska and FLV count milliseconds."""
+        return self._tick_s * self._rate_hz < 1.001
+
     def _num_padded(self) -> int:
         """Samples behind the stream's end: codecs fill their last frame, and a container with exact times knows how far it is sound."""
-        if not self._chunks or self._tick_s * self._rate_hz > 1.001:
+        if not self._chunks or not self._has_exact_clock:
             return 0
         excess = self._collected - round(self._stream_end_s * self._rate_hz)
         return max(0, excess) if excess < len(self._chunks[-1]) else 0
@@ -120,9 +126,10 @@ class Sound:
         if frame.pts is None:
             return self._first if self._next is None else self._next
         position = round((frame.pts * self._tick_s - self._zero_s) * self._rate_hz)
-        if self._next is None or position > self._next + _JITTER_S * self._rate_hz:
+        jitter_s = _EXACT_JITTER_S if self._has_exact_clock else _ROUNDED_JITTER_S
+        if self._next is None or position > self._next + jitter_s * self._rate_hz:
             return position
-        if position < self._next - _JITTER_S * self._rate_hz:
+        if position < self._next - _ROUNDED_JITTER_S * self._rate_hz:
             raise MediaError(f"{self._name}: the clock of the sound jumps back to {position / self._rate_hz:.2f} s; convert the file")
         return self._next
 

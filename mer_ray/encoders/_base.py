@@ -23,7 +23,7 @@ class EncoderConfig(Config):
 
     name: str
     sequences: tuple[str, ...] = ()
-    rate_hz: float | None = Field(default=None, gt=0)
+    rate_hz: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     dtype: Literal["float16", "float32"] = "float16"
 
     @property
@@ -77,6 +77,8 @@ class EncoderConfig(Config):
         """
         allowed = self.sequence_layers()
         unknown = [layer for layer in self.sequences if layer not in allowed]
+        if unknown and not allowed:
+            raise ConfigError(f"encoder {self.name}: sequences: it gives one vector per clip, so there are no frames to keep")
         if unknown:
             raise ConfigError(f"encoder {self.name}: sequences: no layer {', '.join(map(repr, unknown))}. Allowed: {', '.join(allowed)}")
         if self.rate_hz is None:

@@ -30,7 +30,8 @@ def shrink(grey_NHW: FloatArray, size: int) -> FloatArray:
 def slopes(grey_NHW: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Intensity change per pixel to the right and downwards, by central differences; edges repeat."""
     padded = np.pad(grey_NHW, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    return (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2, (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2
+    half = np.float32(0.5)
+    return half * (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]), half * (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1])
 
 
 def oriented_gradients(grey_NHW: FloatArray) -> FloatArray:
@@ -55,20 +56,23 @@ def oriented_gradients(grey_NHW: FloatArray) -> FloatArray:
     energy_N1GG = cells_NKGG.square().sum(dim=1, keepdim=True)
     norm_N1GG = torch.nn.functional.avg_pool2d(energy_N1GG, 3, stride=1, padding=1, count_include_pad=False).sqrt()
     shares_NKGG = (cells_NKGG / (norm_N1GG + float(CONTRAST_FLOOR))).clamp(max=MAX_SHARE)
-    return shares_NKGG.permute(0, 2, 3, 1).reshape(num_frames, -1).numpy()
+    shares_ND: FloatArray = shares_NKGG.permute(0, 2, 3, 1).reshape(num_frames, -1).numpy()
+    return shares_ND
 
 
 def cell_means(values_NHW: FloatArray, num_cells: int) -> FloatArray:
     """The mean in each of num_cells x num_cells cells: (N, G * G)."""
     num_frames, height, width = values_NHW.shape
     cells = values_NHW.reshape(num_frames, num_cells, height // num_cells, num_cells, width // num_cells)
-    return cells.mean(axis=(2, 4)).reshape(num_frames, -1)
+    means_ND: FloatArray = cells.mean(axis=(2, 4)).reshape(num_frames, -1)
+    return means_ND
 
 
 def standardise(grey_NHW: FloatArray) -> FloatArray:
     """Every frame with mean 0 and deviation 1: light and palette go, patterns stay."""
     centred_NHW = grey_NHW - grey_NHW.mean(axis=(1, 2), keepdims=True)
-    return centred_NHW / (centred_NHW.std(axis=(1, 2), keepdims=True) + CONTRAST_FLOOR)
+    standard_NHW: FloatArray = centred_NHW / (centred_NHW.std(axis=(1, 2), keepdims=True) + CONTRAST_FLOOR)
+    return standard_NHW
 
 
 def differences(values: FloatArray) -> FloatArray:

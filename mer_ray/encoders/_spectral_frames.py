@@ -7,6 +7,7 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import scipy.fft
 import torch
 import torchaudio
@@ -59,7 +60,8 @@ def transform_power(windows: FloatArray, num_samples: int) -> FloatArray:
 
 def log_mel(power_TF: FloatArray) -> FloatArray:
     """Natural logarithm of the power in mel bands, (T, M)."""
-    return np.log(power_TF @ _mel_filters() + POWER_FLOOR)
+    logmel_TM: FloatArray = np.log(power_TF @ _mel_filters() + POWER_FLOOR)
+    return logmel_TM
 
 
 def cepstra(logmel_TM: FloatArray) -> FloatArray:
@@ -121,17 +123,18 @@ def formants(samples_S: FloatArray) -> FloatArray:
     """The three lowest peaks above 200 Hz of the linear-prediction envelope, in kHz: (T, 3); 4.5 kHz where there is none."""
     emphasised_S = np.append(samples_S[:1], samples_S[1:] - PRE_EMPHASIS * samples_S[:-1])
     power_TF = power_spectrum(emphasised_S)
-    correlation_TP = scipy.fft.irfft(power_TF)[:, : PREDICTION_ORDER + 1].astype(np.float64)
+    correlation_TP: npt.NDArray[np.float64] = scipy.fft.irfft(power_TF)[:, : PREDICTION_ORDER + 1].astype(np.float64)
     correlation_TP[:, 0] = correlation_TP[:, 0] * (1 + 1e-5) + 1e-9
-    envelope_TF = -transform_power(_predict_linearly(correlation_TP), FFT_SAMPLES // 2)
+    # The envelope is 1 / |filter|^2: the same peaks.
+    envelope_TF = -transform_power(_predict_linearly(correlation_TP).astype(np.float32), FFT_SAMPLES // 2)
     frequencies_F = FREQUENCIES_F[::2][1:-1]
     is_peak_TF = (envelope_TF[:, 1:-1] > envelope_TF[:, :-2]) & (envelope_TF[:, 1:-1] >= envelope_TF[:, 2:])
     is_peak_TF &= (frequencies_F > 200) & (frequencies_F < 4500)
-    peaks_TF = np.where(is_peak_TF, frequencies_F, np.float32(4500))
-    return np.sort(peaks_TF, axis=1)[:, :NUM_FORMANTS] / 1000
+    peaks_TF: FloatArray = np.where(is_peak_TF, frequencies_F, np.float32(4500))
+    return np.sort(peaks_TF, axis=1)[:, :NUM_FORMANTS] / np.float32(1000)
 
 
-def _predict_linearly(correlation_TP: FloatArray) -> FloatArray:
+def _predict_linearly(correlation_TP: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Levinson-Durbin on all frames at once: prediction error filters (T, P + 1), first coefficient 1."""
     num_frames, num_lags = correlation_TP.shape
     filters_TP = np.zeros((num_frames, num_lags))
@@ -156,7 +159,7 @@ def modulation(logmel_TM: FloatArray) -> FloatArray:
     taper_T = np.hanning(MODULATION_FRAMES).astype(np.float32)
     spectra_WBF = transform_power((windows_WBT - windows_WBT.mean(axis=-1, keepdims=True)) * taper_T, MODULATION_FRAMES)
     levels = [np.log(spectra_WBF[..., low:high].mean(axis=-1) + 1e-3) for low, high in pairwise(MODULATION_EDGES)]
-    return np.stack(levels, axis=-1).reshape(len(windows_WBT), -1)
+    return np.stack(levels, axis=-1, dtype=np.float32).reshape(len(windows_WBT), -1)
 
 
 def _band_level(power_TF: FloatArray, low_hz: float, high_hz: float) -> FloatArray:
@@ -168,7 +171,8 @@ def _slope(log_power_TF: FloatArray, low_hz: float, high_hz: float) -> FloatArra
     """Least-squares slope of the log power, per kHz."""
     band = _between(low_hz, high_hz)
     offset_F = (FREQUENCIES_F[band] - FREQUENCIES_F[band].mean()) / 1000
-    return log_power_TF[:, band] @ (offset_F / (offset_F @ offset_F))
+    slope_T: FloatArray = log_power_TF[:, band] @ (offset_F / (offset_F @ offset_F))
+    return slope_T
 
 
 def _between(low_hz: float, high_hz: float) -> slice:

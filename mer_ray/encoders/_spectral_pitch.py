@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from mer_ray.core.media_types import FloatArray
+from mer_ray.core.media_types import BoolArray, FloatArray
 from mer_ray.encoders._spectral_frames import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE_HZ, split_frames, transform_power
 
 LOWEST_HZ, HIGHEST_HZ = 60, 500
@@ -32,7 +32,7 @@ class PitchTrack:
     """Per frame: `octaves_T` above 100 Hz (interpolated where unvoiced, 0 without any voice), `voiced_T`, `strength_T` in [0, 1)."""
 
     octaves_T: FloatArray
-    voiced_T: npt.NDArray[np.bool_]
+    voiced_T: BoolArray
     strength_T: FloatArray
 
 
@@ -59,18 +59,19 @@ def _find_candidates(windows: FloatArray) -> tuple[FloatArray, FloatArray, Float
     power_T = correlation_TL[:, 0].copy()
     taper_L = _autocorrelate(taper[None])[0, : longest + 2]
     correlation_TL /= (power_T[:, None] + 1e-6) * (taper_L / taper_L[0])
-    lags_L = np.arange(shortest, longest + 1)
     here_TL, before_TL, after_TL = (correlation_TL[:, shortest + shift : longest + 1 + shift] for shift in (0, -1, 1))
     is_peak_TL = (here_TL > before_TL) & (here_TL >= after_TL) & (here_TL > 0)
-    score_TL = np.where(is_peak_TL, here_TL - (OCTAVE_COST * np.log2(lags_L / shortest)).astype(np.float32), np.float32(-1))
-    best_TK = np.argpartition(-score_TL, NUM_CANDIDATES, axis=1)[:, :NUM_CANDIDATES]
-    before_TK, here_TK, after_TK, score_TK = (
-        np.take_along_axis(array, best_TK, axis=1) for array in (before_TL, here_TL, after_TL, score_TL)
+    peaks_TL = np.where(is_peak_TL, here_TL, np.float32(-1))
+    best_TK = np.argpartition(-peaks_TL, NUM_CANDIDATES, axis=1)[:, :NUM_CANDIDATES]
+    before_TK, here_TK, after_TK, peak_TK = (
+        np.take_along_axis(array, best_TK, axis=1) for array in (before_TL, here_TL, after_TL, peaks_TL)
     )
-    # The vertex of the parabola through a peak and its neighbours, in parts of a lag.
+    # The vertex of the parabola through a peak and its neighbours: a high voice's true peak lies between two lags.
     shift_TK = np.clip(0.5 * (before_TK - after_TK) / np.minimum(before_TK - 2 * here_TK + after_TK, -1e-9), -0.5, 0.5)
-    octaves_TK = np.log2(SAMPLE_RATE_HZ / (best_TK + shortest + shift_TK) / 100)
-    return octaves_TK, score_TK, np.log(power_T + 1e-6)
+    height_TK = here_TK - 0.25 * (before_TK - after_TK) * shift_TK
+    lag_TK = best_TK + shortest + shift_TK
+    score_TK = np.where(peak_TK > 0, height_TK - OCTAVE_COST * np.log2(lag_TK / shortest), -1)
+    return np.log2(SAMPLE_RATE_HZ / lag_TK / 100), score_TK, np.log(power_T + 1e-6)
 
 
 def _autocorrelate(windows: FloatArray) -> FloatArray:

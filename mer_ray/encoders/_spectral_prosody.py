@@ -4,8 +4,9 @@ Shapes: T frames (one every 10 ms), V voiced frames, R runs.
 """
 
 import numpy as np
+from scipy.signal import find_peaks
 
-from mer_ray.core.media_types import FloatArray
+from mer_ray.core.media_types import BoolArray, FloatArray
 from mer_ray.encoders._spectral_frames import HOP_S, change
 from mer_ray.encoders._spectral_pitch import PitchTrack
 
@@ -13,6 +14,10 @@ NUM_INTONATIONS = 27
 NUM_RHYTHMS = 24
 MIN_VOICED_FRAMES = 3
 NUM_PARTS = 4
+# A syllable is a peak of the loudness with dips of 2 dB around it, at most 25 dB below the loudest: de Jong and Wempe (2009).
+SMOOTHING_FRAMES = 9
+SYLLABLE_DIP = 2 / 10 * np.log(10)
+SYLLABLE_RANGE = 25 / 10 * np.log(10)
 
 
 def describe_intonation(track: PitchTrack, level_T: FloatArray) -> FloatArray:
@@ -45,16 +50,16 @@ def describe_rhythm(track: PitchTrack, level_T: FloatArray) -> FloatArray:
     gaps_R = np.diff(edges)[1::2] * HOP_S if len(edges) > 2 else np.zeros(1)
     duration_s = len(level_T) * HOP_S
     relative_T = level_T - np.percentile(level_T, 95)
-    taper = np.hanning(9) / np.hanning(9).sum()
-    smooth_T = np.convolve(np.pad(level_T, 4, mode="edge"), taper, mode="valid")
-    is_peak = (smooth_T[1:-1] > smooth_T[:-2]) & (smooth_T[1:-1] >= smooth_T[2:]) & (smooth_T[1:-1] > smooth_T.mean() - 0.3)
+    taper = np.hanning(SMOOTHING_FRAMES + 2)
+    smooth_T = np.convolve(np.pad(relative_T, SMOOTHING_FRAMES // 2 + 1, mode="edge"), taper / taper.sum(), mode="valid")
+    syllables, _ = find_peaks(smooth_T, height=-SYLLABLE_RANGE, prominence=SYLLABLE_DIP)
     # Without voice the loudness of all frames stands in, so that a whisper is still described.
     speech_T = track.voiced_T if track.voiced_T.sum() >= MIN_VOICED_FRAMES else np.ones_like(track.voiced_T)
     steps = _steps_inside_runs(level_T, speech_T)
     changes_V = change(level_T[:, None])[speech_T, 0]
     values = [
         *(voiced_R.mean(), voiced_R.std(), voiced_R.max(), gaps_R.mean(), gaps_R.std(), len(voiced_R) / duration_s),
-        *(track.voiced_T.mean(), np.log(duration_s), is_peak.sum() / duration_s),
+        *(track.voiced_T.mean(), np.log(duration_s), len(syllables) / duration_s),
         *np.percentile(relative_T, [5, 20, 50, 80]),
         (relative_T < -5).mean(),
         *(np.abs(steps).mean(), np.abs(np.diff(steps)).mean() if len(steps) > 1 else 0.0),
@@ -64,7 +69,7 @@ def describe_rhythm(track: PitchTrack, level_T: FloatArray) -> FloatArray:
     return np.array(values, dtype=np.float32)
 
 
-def _steps_inside_runs(values_T: FloatArray, inside_T: FloatArray) -> FloatArray:
+def _steps_inside_runs(values_T: FloatArray, inside_T: BoolArray) -> FloatArray:
     """Differences of neighbours that both lie inside; one zero where there are none."""
     steps = np.diff(values_T)[inside_T[1:] & inside_T[:-1]]
     return steps if len(steps) else np.zeros(1, dtype=np.float32)
@@ -74,7 +79,7 @@ def _course(values_V: FloatArray) -> FloatArray:
     """How far each quarter's mean lies from the mean of all; (4,)."""
     quarters = np.minimum(np.arange(len(values_V)) * NUM_PARTS // len(values_V), NUM_PARTS - 1)
     sums = np.bincount(quarters, weights=values_V - values_V.mean(), minlength=NUM_PARTS)
-    return sums / np.maximum(np.bincount(quarters, minlength=NUM_PARTS), 1)
+    return (sums / np.maximum(np.bincount(quarters, minlength=NUM_PARTS), 1)).astype(np.float32)
 
 
 def _correlation(first_V: FloatArray, second_V: FloatArray) -> float:

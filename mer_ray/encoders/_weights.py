@@ -81,7 +81,7 @@ def _download(weights: str, revision: str | None) -> Path:
         reason = " ".join(str(error).split())[:300]
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
         raise EncoderError(
-            f"weights {weights}: neither a local folder nor a model that could be downloaded from the hub{offline}: {reason}; check the name and "
-            f"the network, or download it elsewhere with `hf download {weights} --local-dir FOLDER` and set weights to FOLDER"
+            f"weights {weights}: neither a local folder nor a model that could be downloaded from the hub{offline}: {reason}; "
+            f"check the name and the network, or download it with `hf download {weights} --local-dir FOLDER` and set weights to FOLDER"
         ) from error
     return folder

@@ -47,7 +47,7 @@ class GradientConfig(EncoderConfig):
 
     name: Literal["gradient"] = "gradient"
     num_frames: int | None = Field(default=16, ge=1)
-    frame_rate_hz: float | None = Field(default=None, gt=0)
+    frame_rate_hz: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     crop: Literal["centre", "whole"] = "centre"
 
     @model_validator(mode="before")

@@ -4,10 +4,10 @@ Shapes: B clips, S samples, C channels, T frames (one every 20 ms), D hidden siz
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class HubertEncoderConfig(EncoderConfig):
     weights: str = where_or_how_fast()
     revision: str | None = where_or_how_fast(None)
     compute: Literal["float32", "bf16"] = "float32"
-    max_batch_s: float | None = where_or_how_fast(None, gt=0)
+    max_batch_s: float | None = where_or_how_fast(None, gt=0, allow_inf_nan=False)
 
     @field_validator("weights")
     @classmethod
@@ -90,7 +90,7 @@ class HubertEncoderConfig(EncoderConfig):
         return transformers.HubertConfig.from_dict(settings)
 
     def layers(self) -> dict[str, int]:
-        """`layer_0` (input of the transformer) to `layer_N` (output of its last block)."""
+        """`layer_0` (input of the first block) to `layer_N` (output of the model, after the final norm where it has one)."""
         architecture = self.architecture()
         return {f"layer_{number}": architecture.hidden_size for number in range(architecture.num_hidden_layers + 1)}
 
@@ -116,7 +116,7 @@ class HubertEncoder(Encoder):
                 f"weights {config.weights}: trained on sound at {self.extractor.sampling_rate} Hz; {SAMPLE_RATE_HZ} Hz is supported"
             )
         self.compute_dtype = torch.bfloat16 if config.compute == "bf16" else torch.float32
-        self.model = load_model(config, self.compute_dtype).to(self.device)
+        self.model = load_model(config, self.compute_dtype, self.device)
         self.clip_norm = _replace_group_norm(self.model) if self.architecture.feat_extract_norm == "group" else None
         self.min_samples = _receptive_field(self.architecture)
         batch_s = config.max_batch_s or DEFAULT_BATCH_S[self.device.type]
@@ -164,7 +164,9 @@ class HubertEncoder(Encoder):
                 output_hidden_states=True,
             )
         num_frames = [self._count_frames(length) for length in lengths]
-        mean_LBD, std_LBD = _pool_layers(output.hidden_states, torch.tensor(num_frames, device=self.device))
+        # What transformers 5 gives last is the last block's output before the final norm that some models have.
+        states = (*output.hidden_states[:-1], output.last_hidden_state)
+        mean_LBD, std_LBD = _pool_layers(states, torch.tensor(num_frames, device=self.device))
         numbers = {layer: number for number, layer in enumerate(self.layers)}
         assert self.frame_s is not None
         return [
@@ -174,9 +176,7 @@ class HubertEncoder(Encoder):
                 mean={layer: mean_LBD[number, clip] for layer, number in numbers.items()},
                 std={layer: std_LBD[number, clip] for layer, number in numbers.items()},
                 sequences={
-                    layer: pool_in_time(
-                        output.hidden_states[numbers[layer]][clip, : num_frames[clip]].float().cpu().numpy(), self.frame_s, self.rate_hz
-                    )
+                    layer: pool_in_time(states[numbers[layer]][clip, : num_frames[clip]].float().cpu().numpy(), self.frame_s, self.rate_hz)
                     for layer in self.sequences
                 },
             )
@@ -215,33 +215,34 @@ class ClipGroupNorm(nn.Module):
         return (centred_BCT * scale_BC1 + self.bias[:, None].float()).to(x_BCT.dtype)
 
 
-def load_model(config: HubertEncoderConfig, dtype: torch.dtype) -> transformers.HubertModel:
+def load_model(config: HubertEncoderConfig, dtype: torch.dtype, device: torch.device) -> transformers.HubertModel:
     """The frozen model from its folder; no code of the folder is run.
 
     Raises:
         EncoderError: files are broken, or tensors of the model are missing from them.
 
     """
-    transformers.utils.logging.disable_progress_bar()
+    be_silent: Callable[[], None] = transformers.utils.logging.disable_progress_bar
+    be_silent()
     try:
-        model, found = transformers.HubertModel.from_pretrained(
+        loaded: Any = transformers.HubertModel.from_pretrained(
             config.folder(), local_files_only=True, weights_only=True, dtype=dtype, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise EncoderError(
-            f"weights {config.weights}: cannot be loaded ({' '.join(str(error).split())[:300]}); download them again"
-        ) from error
+        reason = " ".join(str(error).split())[:300]
+        raise EncoderError(f"weights {config.weights}: cannot be loaded ({reason}); download them again") from error
+    model, found = loaded
     missing = sorted(set(found["missing_keys"]) - UNUSED_TENSORS)
     if missing:
         raise EncoderError(
             f"weights {config.weights}: {len(missing)} tensors of the model are missing, e.g. {missing[0]}; download them again"
         )
-    frozen: transformers.HubertModel = model.eval().requires_grad_(False)
+    frozen: transformers.HubertModel = model.eval().requires_grad_(False).to(device)
     return frozen
 
 
 def _replace_group_norm(model: transformers.HubertModel) -> ClipGroupNorm:
-    first = model.feature_extractor.conv_layers[0]
+    first: Any = model.feature_extractor.conv_layers[0]
     norm = ClipGroupNorm(first.layer_norm)
     first.layer_norm = norm
     return norm

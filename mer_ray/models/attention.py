@@ -14,7 +14,6 @@ from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
 from mer_ray.core.config import Config
 from mer_ray.models._base import FusionModel
 
-
 LOWEST = torch.finfo(torch.float32).min
 
 

@@ -148,7 +148,7 @@ def _stream(folder: _Folder, group: Sequence[_Piece]) -> Iterator[pa.Table]:
     """The rows of a group as tables of one row group each."""
     waiting: list[pa.Table] = []
     for piece in group:
-        for fetched in fetch_rows(folder.store, folder.key, folder.kind, folder.schema, piece.part, piece.rows, folder.schema.names):
+        for fetched in fetch_rows(folder.store, folder.key, folder.kind, folder.schema, piece.part, piece.rows, folder.schema.names[1:]):
             table = fetched.table.replace_schema_metadata(None)
             waiting.append(table if len(fetched.where) == table.num_rows else table.take(pa.array(fetched.where)))
             if sum(table.nbytes for table in waiting) >= folder.group_bytes:

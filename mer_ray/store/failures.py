@@ -35,7 +35,7 @@ def read_failures(store: Store, corpus: str, key: str, wanted: pa.Table | None =
             keep = ~selection.is_stale
         tables = [FAILURE_SCHEMA.empty_table()]
         for chosen in selection.by_part():
-            for fetched in fetch_rows(store, key, "failures", FAILURE_SCHEMA, parts[chosen.part], chosen.rows, FAILURE_SCHEMA.names):
+            for fetched in fetch_rows(store, key, "failures", FAILURE_SCHEMA, parts[chosen.part], chosen.rows, FAILURE_SCHEMA.names[1:]):
                 rows = fetched.where[keep[chosen.clips[fetched.which]]]
                 tables.append(fetched.table.replace_schema_metadata(None).take(pa.array(rows)))
         failures = pa.concat_tables(tables)

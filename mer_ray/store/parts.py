@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import botocore.exceptions  # type: ignore[import-untyped]  # ships no types
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mer_ray.core.config import digest_of
 from mer_ray.core.errors import StoreError
 from mer_ray.store.layout import PartKind, Store
-from mer_ray.store.publishing import TEMPORARY_SUFFIX, explain_faults, publish
+from mer_ray.store.publishing import STORAGE_FAULTS, TEMPORARY_SUFFIX, explain_faults, publish
 
 METADATA_KEY = b"mer_ray_store"
 
@@ -89,8 +88,9 @@ def list_parts(store: Store, folder: str) -> list[str]:
     parts = []
     for path in paths:
         name = path.rsplit("/", 1)[-1]
-        # A killed writer leaves `.part-*.tmp`; `_` and `.` mark files that are no data, as in all Parquet folders.
-        if name.startswith((".", "_")) or name.endswith(TEMPORARY_SUFFIX):
+        # A killed writer leaves `.part-*.tmp`; `_` and `.` mark files that are no data, as in all Parquet folders; consoles of
+        # S3 make nameless objects that stand for folders.
+        if not name or name.startswith((".", "_")) or name.endswith(TEMPORARY_SUFFIX):
             continue
         if not (name.startswith("part-") and name.endswith(".parquet")):
             raise StoreError(f"{store.locate(path)}: not a file of a store, whose folders hold part-<hash>.parquet; move it elsewhere")
@@ -110,7 +110,7 @@ def open_part(store: Store, path: str, key: str, kind: PartKind) -> Iterator[Par
     try:
         with _open_source(store, path) as source, pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True) as file:
             yield Part(path, file, _written_ns(store, path, file, key, kind))
-    except (pa.ArrowException, OSError, botocore.exceptions.BotoCoreError) as error:
+    except (pa.ArrowException, *STORAGE_FAULTS) as error:
         # s3fs says "busy" of an object that was replaced while it was read.
         if isinstance(error, FileNotFoundError) or getattr(error, "errno", None) == errno.EBUSY:
             raise PartGoneError(f"{store.locate(path)}: went away while it was read; read again") from error

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import botocore.exceptions  # type: ignore[import-untyped]  # ships no types
+import botocore.exceptions
 
 from mer_ray.core.errors import StoreError
 from mer_ray.store.layout import Store
 
 TEMPORARY_SUFFIX = ".tmp"
+# What disks, networks and S3 raise. s3fs lets botocore's own errors through, which are no OSError.
+STORAGE_FAULTS = (OSError, botocore.exceptions.BotoCoreError)
 
 
 @contextmanager
@@ -55,7 +57,7 @@ def explain_faults(store: Store, path: str, action: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, botocore.exceptions.BotoCoreError) as error:
+    except STORAGE_FAULTS as error:
         raise StoreError(
             f"{store.locate(path)}: cannot be {action}: {str(error) or type(error).__name__}; check that the place exists, "
             "that you may use it and that it has room" + ("" if store.is_local else ", and AWS_ENDPOINT_URL and the AWS credentials")

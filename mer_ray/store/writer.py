@@ -78,7 +78,7 @@ def write_features(store: Store, corpus: str, record: EncoderRecord, rows: Seque
         _check_features(row, record)
     write_record(store, corpus, record)
     schema = feature_schema(record)
-    num_rows = rows_per_group(record, sum(_num_bytes(row.features, record) for row in rows) / len(rows))
+    num_rows = _rows_per_group(record, sum(_num_bytes(row.features, record) for row in rows) / len(rows))
     groups = (_feature_table(rows[start : start + num_rows], record, schema) for start in range(0, len(rows), num_rows))
     return write_part(store, f"{folder}/{name}", record.key, "features", schema, groups, len(rows), time.time_ns())
 
@@ -101,7 +101,7 @@ def write_failures(store: Store, corpus: str, key: str, rows: Sequence[FailureRo
     return write_part(store, f"{folder}/{name}", key, "failures", FAILURE_SCHEMA, [table], len(rows), time.time_ns())
 
 
-def rows_per_group(record: EncoderRecord, row_bytes: float) -> int:
+def _rows_per_group(record: EncoderRecord, row_bytes: float) -> int:
     """How many rows of an encoder lie together in the file."""
     return max(1, int((SEQUENCE_ROW_GROUP_BYTES if record.sequences else POOLED_ROW_GROUP_BYTES) / max(1.0, row_bytes)))
 

@@ -29,6 +29,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise RunError(
-            f"{path}: not a checkpoint that can be read ({str(error).splitlines()[0]}); delete it to train this part anew"
+            f"{path}: not a checkpoint that can be read ({str(error).partition(chr(10))[0]}); delete it to train this part anew"
         ) from error
     return state

@@ -46,12 +46,6 @@ def _synth_writes(config: SynthConfig) -> list[str]:
     return [str(config.out / "corpus.json")]
 
 
-def _run_synth(config: SynthConfig) -> list[Table]:
-    summary = synthesise(config)
-    scores = tuple((name, value) for name, value in summary.ceilings.items())
-    return [Table("Synthetic corpus: best possible weighted F1", ("modality", "ceiling"), scores, tuple(summary.lines()[:1]))]
-
-
 def _plan_synth(config: SynthConfig) -> Table:
     what = "planted features" if config.features else "media files"
     return _plan_from("Synthetic corpus", makes=what, labelled=config.num_clips, unlabelled=config.num_unlabelled, out=config.out)
@@ -69,7 +63,7 @@ VERBS: dict[str, Verb[Any]] = {
     "synth": Verb(
         "synth",
         SynthConfig,
-        run=_run_synth,
+        run=lambda config: synthesise(config).tables(),
         plan=_plan_synth,
         reads=lambda config: [],
         writes=_synth_writes,
@@ -94,7 +88,7 @@ VERBS: dict[str, Verb[Any]] = {
     "train": Verb(
         "train",
         TrainConfig,
-        run=lambda config: train(config).tables(),
+        run=lambda config: [train(config).table()],
         plan=plan_training,
         reads=lambda config: [str(config.manifest), *_local(config.store)],
         writes=lambda config: [str(config.out)],

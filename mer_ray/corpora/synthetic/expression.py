@@ -126,9 +126,6 @@ def show_face(expression: int, valence_offset: float, rng: np.random.Generator) 
         shown,
         mouth_curve=curve,
         mouth_open=max(shown.mouth_open, 0.0),
-        # A gaze to the side goes to either side.
-        gaze_x=shown.gaze_x * rng.choice((-1.0, 1.0)),
-        tilt_deg=shown.tilt_deg * rng.choice((-1.0, 1.0)),
     )
 
 

@@ -66,14 +66,14 @@ class FaceLook:
             wall=_shade(WALLS[rng.integers(len(WALLS))], rng),
             iris=IRISES[rng.integers(len(IRISES))],
             style=STYLES[rng.integers(len(STYLES))],
-            head_height=rng.uniform(1.20, 1.32),
-            jaw=rng.uniform(0.72, 0.92),
-            eye_distance=rng.uniform(0.40, 0.46),
+            head_height=rng.uniform(1.22, 1.30),
+            jaw=rng.uniform(0.74, 0.90),
+            eye_distance=rng.uniform(0.42, 0.45),
             eye_size=rng.uniform(0.17, 0.20),
-            brow_thickness=rng.uniform(0.075, 0.105),
-            brow_height=rng.uniform(0.31, 0.35),
-            mouth_width=rng.uniform(0.34, 0.40),
-            mouth_y=rng.uniform(0.66, 0.71),
+            brow_thickness=rng.uniform(0.085, 0.11),
+            brow_height=rng.uniform(0.32, 0.35),
+            mouth_width=rng.uniform(0.36, 0.40),
+            mouth_y=rng.uniform(0.67, 0.70),
             nose_length=rng.uniform(0.20, 0.28),
         )
 
@@ -96,7 +96,7 @@ def pose_frames(expression: FaceExpression, num_frames: int, frame_rate_hz: floa
     The lips do not follow the sound: it shows another draw of the expression, which the face must not betray.
     """
     times_s = np.arange(num_frames) / frame_rate_hz
-    home_x, home_y = rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.03)
+    home_x, home_y = rng.uniform(-0.02, 0.02), rng.uniform(-0.02, 0.02)
     phases = rng.uniform(0.0, 2.0 * np.pi, 4)
     lip_hz = rng.uniform(3.2, 4.6)
     blink_s = rng.uniform(0.3, 1.5) + np.arange(0.0, times_s[-1] + 2.0, 1.7)
@@ -105,7 +105,7 @@ def pose_frames(expression: FaceExpression, num_frames: int, frame_rate_hz: floa
         onset = 0.6 + 0.4 * min(time_s / ONSET_S, 1.0)
         nod = expression.nod * np.sin(2 * np.pi * expression.nod_hz * time_s + phases[0])
         shake = expression.shake * np.sin(2 * np.pi * expression.shake_hz * time_s + phases[1])
-        sway = 0.015 * np.sin(2 * np.pi * 0.3 * time_s + phases[2])
+        sway = 0.008 * np.sin(2 * np.pi * 0.3 * time_s + phases[2])
         syllable = 0.5 - 0.5 * np.cos(2 * np.pi * lip_hz * time_s + phases[3])
         blink = float(np.min(np.abs(blink_s - time_s))) < BLINK_S / 2
         poses.append(
@@ -235,7 +235,7 @@ def _draw_nose(canvas: _Canvas, look: FaceLook) -> None:
 def _draw_mouth(canvas: _Canvas, look: FaceLook, pose: FacePose) -> None:
     shown = pose.expression
     half_width = look.mouth_width * shown.mouth_width
-    gap = max(shown.mouth_open, 0.0) * (0.8 + 0.2 * pose.speech) + 0.05 * pose.speech
+    gap = max(shown.mouth_open, 0.0) * (0.8 + 0.2 * pose.speech) + 0.04 * pose.speech
     at_P = np.linspace(-1.0, 1.0, 25)
     x_P = at_P * half_width
     # Corners up when the curve is positive, around the same middle height.

@@ -8,29 +8,28 @@ LANGUAGE = "en"
 
 TEMPLATES = (
     "{opening}, the {thing} {event}. I {feeling}.",
-    "{opening}! When the {thing} {event}, I {feeling}.",
-    "The {thing} {event}, {opening}, and I {feeling}.",
-    "I {feeling} since the {thing} {event}, {opening}.",
+    "{opening}! The {thing} {event}, I {feeling}.",
+    "The {thing} {event}, {opening}. I {feeling}.",
 )
-THINGS = ("meeting", "train", "letter", "dinner", "exam", "concert")
-EVENTS = ("started at six", "moved to Monday", "came up again", "was over by noon")
+THINGS = ("meeting", "train", "dinner", "concert")
+EVENTS = ("started at six", "was at noon", "came up again")
 
 # Few phrases with words of their own: a few hundred clips are enough to learn them, so that what is hard is the confusion of classes.
 OPENINGS: dict[str, tuple[str, ...]] = {
-    "neutral": ("as usual", "as planned", "as agreed"),
-    "angry": ("how dare they", "what an outrage", "damn them all"),
-    "happy": ("what a joy", "how wonderful", "hooray for us"),
-    "sad": ("what a loss", "alas, too late", "all alone now"),
-    "worried": ("what if it fails", "oh dear, careful", "are we safe"),
-    "surprise": ("oh my goodness", "wow, no way", "out of the blue"),
+    "neutral": ("as usual", "as planned"),
+    "angry": ("how dare they", "damn, how dare you"),
+    "happy": ("what a joy", "what joy, hooray"),
+    "sad": ("alas, too late", "alas, what a loss"),
+    "worried": ("oh dear, what if", "oh dear, careful"),
+    "surprise": ("wow, no way", "wow, my goodness"),
 }
 FEELINGS: dict[str, tuple[str, ...]] = {
-    "neutral": ("took note of it", "stay as informed as before", "have no opinion"),
-    "angry": ("am furious", "am full of rage", "want to scream with fury"),
-    "happy": ("am so glad", "keep smiling gladly", "feel cheerful and glad"),
-    "sad": ("keep crying", "am in tears and cry", "feel heartbroken"),
-    "worried": ("am anxious", "lie awake anxiously", "am nervous and fear the worst"),
-    "surprise": ("am stunned", "am astonished", "stood there stunned and speechless"),
+    "neutral": ("took note of it", "simply took note", "took note and went on"),
+    "angry": ("am furious", "scream, I am furious", "am furious and full of rage"),
+    "happy": ("am so glad", "keep smiling, so glad", "feel cheerful and so glad"),
+    "sad": ("keep crying", "am in tears, crying", "keep crying alone"),
+    "worried": ("am anxious", "lie awake, anxious", "am nervous and anxious"),
+    "surprise": ("am stunned", "stood there stunned", "am stunned and speechless"),
 }
 
 

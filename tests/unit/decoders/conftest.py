@@ -1,15 +1,13 @@
 """Shared by the decoder tests."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from media_factory import Decode
 
 from mer_ray.core.media_types import Clip, EncoderInput, InputFormat
 from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
-
-Decode = Callable[..., EncoderInput | None]
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """Tiny real media files, written with PyAV or byte by byte; frame k of a numbered video has the brightness of k."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+
+from mer_ray.core.media_types import EncoderInput
+
+Decode = Callable[..., EncoderInput | None]
 
 FIRST_BRIGHTNESS = 20
 BRIGHTNESS_STEP = 3

@@ -4,8 +4,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import Decode
-from media_factory import moving_noise, number_of, numbered_images, tone, write_media
+from media_factory import Decode, moving_noise, number_of, numbered_images, tone, write_media
 
 from mer_ray.core.errors import MediaError
 from mer_ray.core.media_types import Clip, FrameFormat, Frames
@@ -21,8 +20,8 @@ CONTAINERS = [
     ("a.avi", "mpeg4", {"bf": "2", "g": "10"}),
     ("b.avi", "mjpeg", {}),
     ("a.mp4", "mpeg4", {"bf": "2"}),
-    ("a.webm", "libvpx", {"g": "10"}),
-    ("a.webm", "libvpx-vp9", {"g": "10"}),
+    ("a.webm", "libvpx", {"g": "10", "deadline": "realtime", "cpu-used": "8"}),
+    ("a.webm", "libvpx-vp9", {"g": "10", "deadline": "realtime", "cpu-used": "8"}),
     ("a.mp4", "libx265", {"x265-params": "log-level=none:pools=1:keyint=10"}),
     ("a.flv", "libx264", {"bf": "0"}),
 ]

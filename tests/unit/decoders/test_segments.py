@@ -2,8 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Decode
-from media_factory import moving_noise, noise, number_of, numbered_images, spoil_packets, tone, write_media, write_wave
+from media_factory import Decode, cut_file, moving_noise, noise, number_of, numbered_images, spoil_packets, tone, write_media, write_wave
 
 from mer_ray.core.errors import MediaError
 from mer_ray.core.media_types import Audio, AudioFormat, Clip, FrameFormat, Frames
@@ -23,20 +22,29 @@ def decoded(path: Path, **segment: float) -> tuple[Audio, Frames]:
 
 
 FILMS = [
-    ("film.mkv", "pcm_s16le", {"g": "10"}),
-    ("film.mp4", "aac", {"g": "10"}),
-    ("film.mov", "aac", {"g": "250"}),
-    ("film.avi", "pcm_s16le", {"g": "10", "bf": "0"}),
-    ("film.flv", "aac", {"g": "10", "bf": "0"}),
+    ("film.mkv", "pcm_s16le", {"g": "10"}, {}),
+    ("live.mkv", "pcm_s16le", {"g": "10"}, {"live": "1"}),
+    ("film.mp4", "aac", {"g": "10"}, {}),
+    ("fragments.mp4", "aac", {"g": "10"}, {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
+    ("film.mov", "aac", {"g": "250"}, {}),
+    ("film.avi", "pcm_s16le", {"g": "10", "bf": "0"}, {}),
+    ("film.flv", "aac", {"g": "10", "bf": "0"}, {}),
 ]
 SEGMENTS = [(0.0, 0.4), (0.32, 0.88), (1.0, 2.0), (1.48, 2.36), (2.6, 3.0)]
 
 
 @pytest.fixture(scope="module", params=FILMS, ids=lambda film: film[0])
 def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    name, audio_codec, video_options = request.param
+    name, audio_codec, video_options, container_options = request.param
     path = tmp_path_factory.mktemp("films") / name
-    return write_media(path, moving_noise(75), noise(3.0), audio_codec=audio_codec, video_options=video_options)
+    return write_media(
+        path,
+        moving_noise(75),
+        noise(3.0),
+        audio_codec=audio_codec,
+        video_options=video_options,
+        container_options=container_options,
+    )
 
 
 @pytest.mark.parametrize(("start_s", "end_s"), SEGMENTS)
@@ -148,6 +156,19 @@ def test_segment_behind_the_end_of_the_sound(tmp_path: Path, decode: Decode) -> 
     path = write_media(tmp_path / "film.mp4", numbered_images(75), tone(1.0))
     with pytest.raises(MediaError, match="the sound has no samples between 2 s and 3 s"):
         decode(path, AudioFormat(16000), start_s=2.0, end_s=3.0)
+
+
+def test_intact_segment_of_a_cut_file(tmp_path: Path) -> None:
+    whole = write_media(
+        tmp_path / "film.mp4", moving_noise(75), noise(3.0), video_options={"g": "10"}, container_options={"movflags": "faststart"}
+    )
+    cut = cut_file(whole, 0.7)
+    audio, frames = decoded(cut, start_s=0.2, end_s=1.0)
+    expected_audio, expected_frames = decoded(whole, start_s=0.2, end_s=1.0)
+    np.testing.assert_array_equal(audio.samples, expected_audio.samples)
+    np.testing.assert_array_equal(frames.images, expected_frames.images)
+    with pytest.raises(MediaError, match="cut short"):
+        decoded(cut, start_s=1.0, end_s=2.8)
 
 
 def test_annotation_rounded_beyond_the_end(tmp_path: Path, decode: Decode) -> None:

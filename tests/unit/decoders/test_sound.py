@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
-from conftest import Decode
-from media_factory import noise, numbered_images, tone, write_media, write_wave
+from media_factory import Decode, noise, numbered_images, tone, write_media, write_wave
 
 from mer_ray.core.errors import MediaError
 from mer_ray.core.media_types import Audio, AudioFormat

@@ -9,8 +9,9 @@ from store_samples import make_features, make_record, make_rows
 
 from mer_ray.core.errors import StoreError
 from mer_ray.store.layout import open_store
-from mer_ray.store.parts import write_part
+from mer_ray.store.parts import PartGoneError, write_part
 from mer_ray.store.reader import read_pooled, read_sequences
+from mer_ray.store.rows import fetch_rows
 from mer_ray.store.scanning import scan_parts
 from mer_ray.store.schemas import feature_schema
 from mer_ray.store.selection import ChosenRows, all_clips, select_rows
@@ -202,6 +203,23 @@ def test_a_part_that_stays_unreadable_is_one_clear_line(store):
     os.symlink("nowhere", info.path)
     with pytest.raises(StoreError, match=r"parts went away at 5 readings in a row"):
         read_pooled(store, "emodb", record)
+
+
+@pytest.mark.parametrize("clip_ids", [["b", "a"], ["a", "c"]])
+def test_a_part_that_is_replaced_between_planning_and_reading_is_noticed(store, clip_ids):
+    record = make_record()
+    info = write_features(store, "emodb", record, make_rows(record, ["a", "b"]))
+    (part,) = scan_parts(store, "emodb", record.key, "features")
+    rows = np.array([0, 1])
+    (fetched,) = fetch_rows(store, record.key, "features", feature_schema(record), part, rows, ["mean_low"])
+    assert fetched.table.column_names == ["clip_id", "mean_low"]
+    replacement = write_features(store, "emodb", record, make_rows(record, clip_ids))
+    os.replace(replacement.path, info.path)
+    with pytest.raises(PartGoneError, match="was replaced while it was read"):
+        next(fetch_rows(store, record.key, "features", feature_schema(record), part, rows, ["mean_low"]))
+    result = read_pooled(store, "emodb", record, ["low"], ["mean"])
+    for clip_id, values_D in zip(result.clip_ids, result.columns["mean_low"], strict=True):
+        assert np.array_equal(values_D, make_rows(record, [clip_id])[0].features.mean["low"].astype(np.float16))
 
 
 def test_only_the_row_groups_and_columns_asked_for_are_read(store):

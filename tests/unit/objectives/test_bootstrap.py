@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from mer_ray.objectives import Outcome, intervals, score
+from mer_ray.objectives.metrics import resampled_scores
+
+
+def outcome(num_clips=200, accuracy=0.7, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    label_N = torch.arange(num_clips) % 4
+    hit_N = torch.rand(num_clips, generator=generator) < accuracy
+    valence_N = torch.arange(num_clips) % 7 - 3.0
+    noise_N = torch.randn(num_clips, generator=generator)
+    return Outcome(label_N, torch.where(hit_N, label_N, (label_N + 1) % 4), {"valence": valence_N}, {"valence": valence_N + noise_N}, 4)
+
+
+def test_intervals_hold_the_score_and_repeat_with_the_seed():
+    found = intervals([outcome()], seed=3)
+    for name, value in score(outcome()).items():
+        low, high = found[name]
+        assert low < value < high
+    assert intervals([outcome()], seed=3) == found
+    assert intervals([outcome()], seed=4) != found
+
+
+def test_the_width_is_that_of_a_proportion():
+    low, high = intervals([outcome()], seed=0, num_resamples=4000)["accuracy"]
+    accuracy = score(outcome())["accuracy"]
+    expected = 2 * 1.96 * (accuracy * (1 - accuracy) / 200) ** 0.5
+    assert high - low == pytest.approx(expected, rel=0.1)
+
+
+def test_more_clips_give_a_narrower_interval_and_seeds_are_averaged():
+    wide = intervals([outcome(50)], seed=0)["weighted_f1"]
+    narrow = intervals([outcome(800)], seed=0)["weighted_f1"]
+    assert narrow[1] - narrow[0] < (wide[1] - wide[0]) / 2
+    first, second = outcome(seed=1), outcome(seed=2)
+    low, high = intervals([first, second], seed=0)["accuracy"]
+    assert low < (score(first)["accuracy"] + score(second)["accuracy"]) / 2 < high
+
+
+def test_resampling_all_at_once_is_scoring_each_resample():
+    one = outcome(40)
+    uniform_RN = torch.rand(25, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    together = resampled_scores(one, uniform_RN)
+    for number, row_N in enumerate((uniform_RN * 40).long()):
+        alone = score(
+            Outcome(
+                one.label_N[row_N],
+                one.predicted_N[row_N],
+                {"valence": one.value_labels["valence"][row_N]},
+                {"valence": one.values["valence"][row_N]},
+                4,
+            )
+        )
+        for name, value in alone.items():
+            assert together[name][number].item() == pytest.approx(value, abs=1e-9)

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from mer_ray.core.errors import RunError
+from mer_ray.training.checkpoint import read_checkpoint, write_checkpoint
+
+
+def test_tensors_and_plain_values_come_back(tmp_path):
+    path = tmp_path / "fold0" / "last.pt"
+    write_checkpoint(path, {"model": {"w": torch.arange(3.0)}, "history": [{"fold": None, "loss": 0.5}], "best": None})
+    state = read_checkpoint(path)
+    assert state["model"]["w"].tolist() == [0, 1, 2] and state["history"] == [{"fold": None, "loss": 0.5}] and state["best"] is None
+    assert [entry.name for entry in path.parent.iterdir()] == ["last.pt"]
+
+
+def test_an_exception_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "last.pt"
+    write_checkpoint(path, {"epoch": 1})
+    with pytest.raises(Exception, match="pickle"):
+        write_checkpoint(path, {"epoch": lambda: 2})
+    assert read_checkpoint(path) == {"epoch": 1}
+
+
+class Payload:
+    def __reduce__(self):
+        return print, ("this code must not run",)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "code"])
+def test_a_damaged_or_foreign_file_is_refused(tmp_path, damage, capsys):
+    path = tmp_path / "last.pt"
+    write_checkpoint(path, {"w": torch.zeros(1000)})
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:500])
+    elif damage == "code":
+        torch.save(Payload(), path)
+    else:
+        path.write_bytes(b"" if damage == "empty" else b"not a checkpoint")
+    with pytest.raises(RunError, match=r"last.pt: not a checkpoint that can be read .* delete it to train this part anew"):
+        read_checkpoint(path)
+    assert "must not run" not in capsys.readouterr().out
