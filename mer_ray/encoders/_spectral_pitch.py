@@ -17,6 +17,9 @@ LOWEST_HZ, HIGHEST_HZ = 60, 500
 WINDOW_SAMPLES = 640
 # Window and longest lag (268 samples) together fit: the circular correlation does not wrap around.
 FFT_SAMPLES = 1024
+# Half lags, by band-limited interpolation: between whole ones the peak of a high voice is lower than those of its octaves below.
+LAGS_PER_SAMPLE = 2
+LAG_RATE_HZ = SAMPLE_RATE_HZ * LAGS_PER_SAMPLE
 # Frames per block: the autocorrelation of a ten-minute clip at once would take a gigabyte.
 BLOCK_FRAMES = 2000
 NUM_CANDIDATES = 6
@@ -54,28 +57,28 @@ def track_pitch(samples_S: FloatArray) -> PitchTrack:
 def _find_candidates(windows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The highest peaks of the autocorrelation: octaves above 100 Hz (T, K), strengths (T, K, -1 = no peak), log power (T,)."""
     taper = np.hanning(WINDOW_SAMPLES).astype(np.float32)
-    shortest, longest = SAMPLE_RATE_HZ // HIGHEST_HZ, SAMPLE_RATE_HZ // LOWEST_HZ
+    shortest, longest = LAG_RATE_HZ // HIGHEST_HZ, LAG_RATE_HZ // LOWEST_HZ
     correlation_TL = _autocorrelate((windows - windows.mean(axis=1, keepdims=True)) * taper)[:, : longest + 2]
     power_T = correlation_TL[:, 0].copy()
     taper_L = _autocorrelate(taper[None])[0, : longest + 2]
-    correlation_TL /= (power_T[:, None] + 1e-6) * (taper_L / taper_L[0])
+    correlation_TL /= (power_T[:, None] + np.float32(1e-10)) * (taper_L / taper_L[0])
+    lags_L = np.arange(shortest, longest + 1)
     here_TL, before_TL, after_TL = (correlation_TL[:, shortest + shift : longest + 1 + shift] for shift in (0, -1, 1))
     is_peak_TL = (here_TL > before_TL) & (here_TL >= after_TL) & (here_TL > 0)
-    peaks_TL = np.where(is_peak_TL, here_TL, np.float32(-1))
-    best_TK = np.argpartition(-peaks_TL, NUM_CANDIDATES, axis=1)[:, :NUM_CANDIDATES]
-    before_TK, here_TK, after_TK, peak_TK = (
-        np.take_along_axis(array, best_TK, axis=1) for array in (before_TL, here_TL, after_TL, peaks_TL)
+    score_TL = np.where(is_peak_TL, here_TL - (OCTAVE_COST * np.log2(lags_L / shortest)).astype(np.float32), np.float32(-1))
+    best_TK = np.argpartition(-score_TL, NUM_CANDIDATES, axis=1)[:, :NUM_CANDIDATES]
+    before_TK, here_TK, after_TK, score_TK = (
+        np.take_along_axis(array, best_TK, axis=1) for array in (before_TL, here_TL, after_TL, score_TL)
     )
-    # The vertex of the parabola through a peak and its neighbours: a high voice's true peak lies between two lags.
+    # The vertex of the parabola through a peak and its neighbours, in parts of a lag.
     shift_TK = np.clip(0.5 * (before_TK - after_TK) / np.minimum(before_TK - 2 * here_TK + after_TK, -1e-9), -0.5, 0.5)
-    height_TK = here_TK - 0.25 * (before_TK - after_TK) * shift_TK
-    lag_TK = best_TK + shortest + shift_TK
-    score_TK = np.where(peak_TK > 0, height_TK - OCTAVE_COST * np.log2(lag_TK / shortest), -1)
-    return np.log2(SAMPLE_RATE_HZ / lag_TK / 100), score_TK, np.log(power_T + 1e-6)
+    octaves_TK = np.log2(LAG_RATE_HZ / (best_TK + shortest + shift_TK) / 100)
+    return octaves_TK, score_TK, np.log(power_T + 1e-6)
 
 
 def _autocorrelate(windows: FloatArray) -> FloatArray:
-    correlation: FloatArray = scipy.fft.irfft(transform_power(windows, FFT_SAMPLES))
+    """The autocorrelation of rows at `LAG_RATE_HZ`."""
+    correlation: FloatArray = scipy.fft.irfft(transform_power(windows, FFT_SAMPLES), FFT_SAMPLES * LAGS_PER_SAMPLE)
     return correlation
 
 

@@ -4,6 +4,7 @@ Shapes: B clips, S samples, C channels, T frames (one every 20 ms), D hidden siz
 """
 
 import math
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from mer_ray.encoders._weights import digest_weights, find_weights, read_licence
 
 SAMPLE_RATE_HZ = 16_000
 # Seconds of sound in one forward pass, padding counted: large enough to fill the device, small enough for its memory.
-DEFAULT_BATCH_S = {"cpu": 20.0, "cuda": 240.0}
+CPU_BATCH_S, CUDA_BATCH_S = 20.0, 240.0
 # Only masking during training reads it, and some checkpoints leave it out.
 UNUSED_TENSORS = {"masked_spec_embed"}
 
@@ -119,7 +120,7 @@ class HubertEncoder(Encoder):
         self.model = load_model(config, self.compute_dtype, self.device)
         self.clip_norm = _replace_group_norm(self.model) if self.architecture.feat_extract_norm == "group" else None
         self.min_samples = _receptive_field(self.architecture)
-        batch_s = config.max_batch_s or DEFAULT_BATCH_S[self.device.type]
+        batch_s = config.max_batch_s or (CUDA_BATCH_S if self.device.type == "cuda" else CPU_BATCH_S)
         # A batch norm before the positional convolution turns padding into signal: such models take clips one by one.
         self.max_batch_samples = 0 if self.architecture.conv_pos_batch_norm else round(batch_s * SAMPLE_RATE_HZ)
 
@@ -228,7 +229,7 @@ def load_model(config: HubertEncoderConfig, dtype: torch.dtype, device: torch.de
         loaded: Any = transformers.HubertModel.from_pretrained(
             config.folder(), local_files_only=True, weights_only=True, dtype=dtype, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:300]
         raise EncoderError(f"weights {config.weights}: cannot be loaded ({reason}); download them again") from error
     model, found = loaded

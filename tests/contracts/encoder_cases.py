@@ -75,7 +75,12 @@ def save_small_hubert(
             **changes,
         }
     )
-    transformers.HubertModel(architecture).save_pretrained(folder)
+    model = transformers.HubertModel(architecture)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.GroupNorm):
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+    model.save_pretrained(folder)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=do_normalize, return_attention_mask=norm == "layer").save_pretrained(folder)
     return folder
 

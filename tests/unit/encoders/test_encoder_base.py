@@ -73,7 +73,7 @@ def test_a_rate_may_equal_the_encoders_own() -> None:
 
 
 def test_layers_of_the_whole_clip_have_no_sequence() -> None:
-    with pytest.raises(ConfigError, match="no layer 'intonation'. Allowed: logmel,"):
+    with pytest.raises(ConfigError, match=r"no layer 'intonation'\. Allowed: logmel,"):
         SpectralConfig(sequences=("mfcc", "intonation")).check()
     with pytest.raises(ConfigError, match="one vector per clip"):
         HashingConfig(sequences=("word_1_256",)).check()

@@ -18,7 +18,8 @@ def sine(frequency_hz: float, level: float = 0.3) -> FloatArray:
 
 
 def shape_of(samples_S: FloatArray) -> dict[str, float]:
-    names = "centroid bandwidth skewness rolloff_50 rolloff_85 rolloff_95 flatness alpha hammarberg slope_low slope_high flux".split()
+    rolloffs = ["rolloff_50", "rolloff_85", "rolloff_95"]
+    names = ["centroid", "bandwidth", "skewness", *rolloffs, "flatness", "alpha", "hammarberg", "slope_low", "slope_high", "flux"]
     return dict(zip(names, frames_of.spectral_shape(frames_of.power_spectrum(samples_S)).mean(axis=0), strict=True))
 
 
