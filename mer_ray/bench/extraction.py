@@ -14,7 +14,7 @@ import av
 import numpy as np
 import torch
 import yaml
-from transformers import HubertConfig, HubertModel
+from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from mer_ray.bench.command import run_command
 from mer_ray.bench.figure import Figure
@@ -93,6 +93,7 @@ def _save_small_hubert(folder: Path) -> None:
     torch.manual_seed(0)
     config = HubertConfig(hidden_size=256, num_hidden_layers=2, num_attention_heads=4, intermediate_size=1024, feat_extract_norm="layer")
     HubertModel(config).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
 
 
 def _encoder_configs(folder: Path) -> list[dict[str, str]]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from mer_ray.core.progress import track
 from mer_ray.core.table import Table
 from mer_ray.corpora.synthetic.clip import render_clips
-from mer_ray.corpora.synthetic.config import SynthConfig
-from mer_ray.corpora.synthetic.corpus import describe_corpus, open_folder, plan_clips, prepare_clips_folder, write_tables
-from mer_ray.corpora.synthetic.latents import draw_latents
+from mer_ray.corpora.synthetic.config import PlantedConfig, SynthConfig
+from mer_ray.corpora.synthetic.corpus import CORPUS_FILE, describe_corpus, open_folder, plan_clips, prepare_clips_folder, write_tables
+from mer_ray.corpora.synthetic.latents import Latents, draw_latents
+from mer_ray.extraction.planting import plant_store, write_planted_manifest
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,36 @@ def synthesise(config: SynthConfig) -> SynthSummary:
     start_s = time.monotonic()
     open_folder(config)
     latents = draw_latents(config)
-    prepare_clips_folder(config.out)
-    plans = plan_clips(config, latents)
-    with track("synth", total=len(plans)) as bar:
-        for _ in render_clips(plans, config.num_processes or len(os.sched_getaffinity(0))):
-            bar.advance()
+    num_made = _make_media(config, latents) if config.features is None else _make_features(config, config.features, latents)
     facts = describe_corpus(config, latents)
-    write_tables(config, latents, facts)
+    if num_made or not (config.out / CORPUS_FILE).is_file():
+        write_tables(config, latents, facts)
     return SynthSummary(
         out=config.out,
         num_labelled=config.num_clips,
         num_unlabelled=config.num_unlabelled,
-        num_made=len(plans),
-        num_kept=latents.num_clips - len(plans),
+        num_made=num_made,
+        num_kept=latents.num_clips - num_made,
         seconds=time.monotonic() - start_s,
         latents_digest=facts.latents_digest,
         ceilings=facts.ceilings,
         drawn=facts.drawn,
     )
+
+
+def _make_media(config: SynthConfig, latents: Latents) -> int:
+    """Make the files that are missing: how many clips that were."""
+    prepare_clips_folder(config.out)
+    plans, num_without_file = plan_clips(config, latents)
+    with track("synth", total=len(plans)) as bar:
+        for _ in render_clips(plans, config.num_processes or len(os.sched_getaffinity(0))):
+            bar.advance()
+    is_new = not (config.out / CORPUS_FILE).is_file()
+    return len(plans) + (num_without_file if is_new else 0)
+
+
+def _make_features(config: SynthConfig, planted: PlantedConfig, latents: Latents) -> int:
+    """Plant all features anew, which takes seconds and replaces the same ones: how many clips that were."""
+    plant_store(config, planted, latents)
+    write_planted_manifest(config, planted, latents)
+    return latents.num_clips

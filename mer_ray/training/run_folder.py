@@ -71,11 +71,12 @@ class RunFolder:
                     f"{self.root}: holds another run (identity {str(existing)[:8]}, this config and its data have {identity[:8]}); "
                     "give another `out`, or delete the folder to train anew"
                 )
-            return
-        if self.root.is_dir() and any(self.root.iterdir()):
+        elif self.root.is_dir() and any(self.root.iterdir()):
             raise RunError(f"{self.root}: is not empty and holds no run.json; give another `out`, or empty it")
-        write_text(self.root / "config.yaml", dump_yaml(config))
-        write_json(self.facts_path, facts)
+        else:
+            write_json(self.facts_path, facts)
+        if not (self.root / "config.yaml").is_file():
+            write_text(self.root / "config.yaml", dump_yaml(config))
 
     def read_facts(self) -> dict[str, Any]:
         """run.json.
@@ -165,7 +166,9 @@ class CheckpointKeeper:
 
     def load(self) -> dict[str, Any] | None:
         """The last state, None for a new fit."""
-        return read_checkpoint(self._fit.last_path) if self._fit.last_path.is_file() else None
+        state = read_checkpoint(self._fit.last_path) if self._fit.last_path.is_file() else {}
+        # Bare weights are left by a kill in the middle of `finish`: that fit starts anew, and ends the same.
+        return state if "optimiser" in state else None
 
     def keep(self, learner: Learner) -> None:
         """Write, where it is time to and this worker writes."""

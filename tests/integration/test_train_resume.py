@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,8 +77,8 @@ def test_a_killed_training_ends_with_the_same_curve_weights_and_predictions(corp
             assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_finished_fit_is_skipped_and_an_unfinished_one_goes_on(corpus, unbroken):
-    """Without the results of one fit and with only its last state, that fit alone is trained, from there."""
+def test_a_finished_fit_is_skipped_and_a_lost_one_is_trained(corpus, unbroken):
+    """Without the files of one fit, that fit alone is trained."""
     config = corpus.config("skips", **CHANGES)
     train(config)
     finished = {path: path.stat().st_mtime_ns for path in (config.out / "checkpoints").rglob("best.pt")}
@@ -89,6 +90,19 @@ def test_a_finished_fit_is_skipped_and_an_unfinished_one_goes_on(corpus, unbroke
     changed = [path for path, time_ns in finished.items() if path.stat().st_mtime_ns != time_ns]
     assert changed == [folder / "best.pt"]
     assert read_curve(config.out) == read_curve(unbroken.out)
+
+
+@pytest.mark.parametrize("lost", [("finished.json",), ("finished.json", "predictions.parquet", "last.pt")])
+def test_a_kill_while_results_are_written_loses_nothing(corpus, unbroken, tmp_path, lost):
+    config = corpus.config(f"lost{len(lost)}", **CHANGES)
+    shutil.copytree(unbroken.out, config.out)
+    for name in lost:
+        (config.out / "checkpoints" / "fold3-seed1" / name).unlink()
+    (config.out / "scores.json").unlink()
+    (config.out / "config.yaml").unlink()
+    train(config)
+    assert read_curve(config.out) == read_curve(unbroken.out) and (config.out / "config.yaml").is_file()
+    assert pq.read_table(config.out / "predictions/test.parquet").equals(pq.read_table(unbroken.out / "predictions/test.parquet"))
 
 
 def test_the_interval_of_checkpoints_does_not_change_the_result(corpus, unbroken):

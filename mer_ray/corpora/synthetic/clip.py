@@ -56,7 +56,8 @@ def render_clips(plans: Sequence[ClipPlan], num_processes: int) -> Iterator[None
     """Render all plans, a clip per process at a time; yields as each is published."""
     if num_processes == 1 or len(plans) < MIN_CLIPS_FOR_PROCESSES:
         for plan in plans:
-            yield render_clip(plan)
+            render_clip(plan)
+            yield
         return
     # Spawned, not forked: the parent may hold threads of torch and of OpenCV.
     executor = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,))

@@ -47,16 +47,18 @@ class ModalityConfig(Config):
 class PlantedConfig(Config):
     """Features instead of media: `num_layers` layers of `dim` per modality whose signal peaks at a known layer.
 
-    Layer l shows the expression with amplitude `signal` * exp(-(l - peak)^2 / (2 * width^2)), in units of the noise of
-    one dimension; layers count from 0.
+    Layer l, from 0, shows the expression by a direction of length `signal` * exp(-(l - peak)^2 / (2 * width^2)), in
+    deviations of the noise of one dimension. `store` and `manifest`: by default in the corpus's folder; the manifest has
+    `num_folds` speaker-disjoint folds of the labelled clips, or none.
     """
 
-    store: Path = where_or_how_fast(Path("store"))
-    manifest: Path = where_or_how_fast(Path("manifest.parquet"))
+    store: str | None = where_or_how_fast(None)
+    manifest: Path | None = where_or_how_fast(None)
+    num_folds: Annotated[int, Field(ge=2)] | None = 5
     num_layers: Annotated[int, Field(ge=1)] = 8
     dim: Annotated[int, Field(ge=8)] = 64
-    peak_layers: dict[Modality, int] = {"audio": 5, "vision": 3, "text": 6}
-    signal: Annotated[float, Field(ge=0.0)] = 1.0
+    peak_layers: dict[Modality, int] = Field({"audio": 5, "vision": 3, "text": 6})
+    signal: Annotated[float, Field(ge=0.0)] = 6.0
     width: Annotated[float, Field(gt=0.0)] = 1.5
 
     @model_validator(mode="after")
@@ -88,7 +90,7 @@ class SynthConfig(Config):
     vision: ModalityConfig = ModalityConfig()
     text: ModalityConfig = ModalityConfig()
     label_noise: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    class_priors: dict[str, float] = dict(zip(CLASSES, CLASS_COUNTS, strict=True))
+    class_priors: dict[str, float] = Field(dict(zip(CLASSES, CLASS_COUNTS, strict=True)))
     unlabelled_priors: dict[str, float] | None = None
     valence_follows_emotion: bool = True
     duration_s: tuple[float, float] = (2.0, 4.0)

@@ -78,13 +78,14 @@ def _without_places(begun: Any, wanted: Any) -> Any:
     return begun
 
 
-def plan_clips(config: SynthConfig, latents: Latents) -> list[ClipPlan]:
-    """The files that are still to be made; clips without face and voice have none."""
+def plan_clips(config: SynthConfig, latents: Latents) -> tuple[list[ClipPlan], int]:
+    """The files that are still to be made, and how many clips have none, for want of face and voice."""
     folder = config.out / CLIPS_FOLDER
     done = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-    plans = []
+    plans, num_without_file = [], 0
     for index, clip_id in enumerate(latents.clip_ids()):
         path = _clip_path(config, latents, index)
+        num_without_file += path is None
         if path is None or Path(path).name in done:
             continue
         plans.append(
@@ -101,7 +102,7 @@ def plan_clips(config: SynthConfig, latents: Latents) -> list[ClipPlan]:
                 size=config.size,
             )
         )
-    return plans
+    return plans, num_without_file
 
 
 def prepare_clips_folder(out: Path) -> None:
@@ -131,7 +132,7 @@ def describe_corpus(config: SynthConfig, latents: Latents) -> CorpusFacts:
 def write_tables(config: SynthConfig, latents: Latents, facts: CorpusFacts) -> None:
     """Write the tables, then `corpus.json`: its existence means that the corpus is complete."""
     if config.features is None:
-        write_text(config.out / TABLE_FILE, _csv_text(_table_rows(config, latents)))
+        write_text(config.out / TABLE_FILE, _csv_text(list_rows(config, latents)))
     temporary = config.out / f".{LATENTS_FILE}.{os.getpid()}.tmp"
     pq.write_table(latents.table(), temporary)
     os.replace(temporary, config.out / LATENTS_FILE)
@@ -172,7 +173,8 @@ def _clip_path(config: SynthConfig, latents: Latents, index: int) -> str | None:
     return f"{CLIPS_FOLDER}/synth_{index:06d}.mp4"
 
 
-def _table_rows(config: SynthConfig, latents: Latents) -> list[dict[str, Any]]:
+def list_rows(config: SynthConfig, latents: Latents) -> list[dict[str, Any]]:
+    """The corpus's table, a dict per clip; None where a clip lacks something, or its label is hidden."""
     speakers, sentences = latents.speaker_ids(), write_sentences(config, latents)
     rows = []
     for index, clip_id in enumerate(latents.clip_ids()):

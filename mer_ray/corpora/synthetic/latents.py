@@ -103,7 +103,7 @@ def draw_latents(config: SynthConfig) -> Latents:
 def class_shares(priors: dict[str, float]) -> RealArray:
     """Priors in class order, summing to 1: (C,)."""
     weights_C = np.array([priors[name] for name in CLASSES], dtype=np.float64)
-    return weights_C / weights_C.sum()
+    return np.asarray(weights_C / weights_C.sum(), dtype=np.float64)
 
 
 def confusion_matrix(config: SynthConfig, modality: Modality) -> RealArray:

@@ -28,9 +28,7 @@ def size_budget(duration_s: float, frame_rate_hz: int, size: int) -> int:
     return CONTAINER_BYTES + round(bits_per_s * duration_s / 8)
 
 
-def write_clip(
-    path: Path, images: ByteArray | None, samples: FloatArray | None, duration_s: float, frame_rate_hz: int, size: int
-) -> None:
+def write_clip(path: Path, images: ByteArray | None, samples: FloatArray | None, duration_s: float, frame_rate_hz: int, size: int) -> None:
     """Encode pictures (N, size, size, 3) and sound (T,), either of them optional, on one thread; publish the whole file or none.
 
     Raises:

@@ -65,7 +65,7 @@ def speak(look: VoiceLook, expression: VoiceExpression, duration_s: float, rng: 
     level = BASE_LEVEL_RMS * 10.0 ** ((look.level_db + expression.level_db) / 20.0)
     sound_T = voiced_T / _level(voiced_T) * level + ROOM_NOISE * rng.standard_normal(num_samples)
     # A soft limit: rare peaks bend instead of wrapping.
-    return np.tanh(sound_T).astype(np.float32)
+    return np.asarray(np.tanh(sound_T), dtype=np.float32)
 
 
 def _draw_control(look: VoiceLook, expression: VoiceExpression, duration_s: float, rng: np.random.Generator) -> _Control:
@@ -102,7 +102,7 @@ def _draw_control(look: VoiceLook, expression: VoiceExpression, duration_s: floa
     return _Control(
         pitch_hz_F=look.pitch_hz * 2.0 ** (semitones_F / 12.0),
         loudness_F=loudness_F * (1.0 + 0.25 * (expression.tremor_st > 0.3) * tremor_F),
-        formants_hz_F3=cv2.GaussianBlur(formants_hz_F3, (1, 15), 0.0, borderType=cv2.BORDER_REPLICATE),
+        formants_hz_F3=np.asarray(cv2.GaussianBlur(formants_hz_F3, (1, 15), 0.0, borderType=cv2.BORDER_REPLICATE), dtype=np.float64),
     )
 
 
