@@ -14,15 +14,15 @@ import av
 import numpy as np
 import torch
 import yaml
-from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+from transformers import HubertConfig, HubertModel
 
 from mer_ray.bench.command import run_command
 from mer_ray.bench.figure import Figure
 from mer_ray.core.media_types import Clip
 from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
-from mer_ray.encoders.gradient import GradientConfig
 from mer_ray.encoders import hubert
+from mer_ray.encoders.gradient import GradientConfig
 from mer_ray.encoders.spectral import SpectralConfig
 
 NUM_CLIPS = 72
@@ -93,7 +93,9 @@ def _save_small_hubert(folder: Path) -> None:
     torch.manual_seed(0)
     config = HubertConfig(hidden_size=256, num_hidden_layers=2, num_attention_heads=4, intermediate_size=1024, feat_extract_norm="layer")
     HubertModel(config).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(
+        '{"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": true, "sampling_rate": 16000}'
+    )
 
 
 def _encoder_configs(folder: Path) -> list[dict[str, str]]:

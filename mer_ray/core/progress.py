@@ -17,7 +17,10 @@ class Bar:
         self.label, self.total, self.unit = label, total, unit
         self.done = 0
         self.note = ""
-        self._start_s = self._logged_s = time.monotonic()
+        self._logged_s = time.monotonic()
+        # The estimate counts from the first finished unit: what starts the work up comes once.
+        self._first_s: float | None = None
+        self._first_done = 0
         self._console = Console(stderr=True)
         self._live: Progress | None = None
         if self._console.is_terminal:
@@ -41,8 +44,16 @@ class Bar:
             self._live.update(self._task, advance=count, note=self.note)
         elif time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
             self._logged_s = time.monotonic()
-            elapsed_s = self._logged_s - self._start_s
-            elapsed_s / self.done * (self.total - self.done) if self.done else float("nan")
+            text = f"{self.label}: {self.done}/{self.total} {self.unit}, {self._time_left()} {self.note}"
+            self._console.print(text.rstrip(), markup=False, soft_wrap=True)
+        if self._first_s is None:
+            self._first_s, self._first_done = time.monotonic(), self.done
+
+    def _time_left(self) -> str:
+        if self._first_s is None or self.done == self._first_done:
+            return "time left not known yet"
+        rate = (self.done - self._first_done) / (time.monotonic() - self._first_s)
+        return f"{(self.total - self.done) / rate:.0f} s left"
 
 
 @contextmanager

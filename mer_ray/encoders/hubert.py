@@ -3,6 +3,9 @@
 Shapes: B clips, S samples, C channels, T frames (one every 20 ms), D hidden size, L layers.
 """
 
+# Annotations stay text: transformers loads a model's code, 2 s of it, when its class is named.
+from __future__ import annotations
+
 import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -99,7 +102,7 @@ class HubertEncoderConfig(EncoderConfig):
         """The sha256 of tensors, config.json and preprocessor_config.json."""
         return digest_weights(self.folder())
 
-    def build(self, device: str) -> "HubertEncoder":
+    def build(self, device: str) -> HubertEncoder:
         """The encoder with its weights on `device`."""
         return HubertEncoder(self, device)
 

@@ -14,7 +14,6 @@ from mer_ray.extraction.plan import ExtractionPlan, cut_shards, plan_extraction
 from mer_ray.extraction.ray_pipeline import choose_layout, run_shards
 from mer_ray.extraction.shard_encoder import ShardReport
 
-
 MAX_SHOWN_FAILURES = 100
 MAX_PRINTED_FAILURES = 10
 

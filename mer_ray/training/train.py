@@ -43,13 +43,15 @@ class RunSummary:
         return notes
 
     def table(self) -> Table:
-        """Mean scores over seeds, a row per split."""
+        """Mean scores over seeds, a row per metric, a column per split."""
         metrics = list(dict.fromkeys(name for split in self.scores.values() for name in split["mean"]))
-        rows = [(name, split["num_clips"], *[split["mean"].get(metric) for metric in metrics]) for name, split in self.scores.items()]
+        columns = tuple(f"{name}, {split['num_clips']} clips" for name, split in self.scores.items())
+        rows = tuple((metric, *[split["mean"].get(metric) for split in self.scores.values()]) for metric in metrics)
         complete = [f"{self.folder} was complete already; nothing was trained"] if self.was_complete else []
-        about = [f"normalisation: {self.facts['normalisation']}", f"{len(self.facts['seeds'])} seeds, protocol: {self.facts['protocol']}"]
-        title = f"{self.facts['name']} ({self.facts['corpus']})"
-        return Table(title, ("split", "clips", *metrics), tuple(rows), (*complete, *about, *self.notes))
+        about = [
+            f"mean of {len(self.facts['seeds'])} seeds; protocol: {self.facts['protocol']}; normalisation: {self.facts['normalisation']}"
+        ]
+        return Table(f"{self.facts['name']} ({self.facts['corpus']})", ("metric", *columns), rows, (*complete, *about, *self.notes))
 
 
 def train(config: TrainConfig) -> RunSummary:

@@ -3,6 +3,7 @@
 Shapes: N clips, C classes.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,10 +68,10 @@ class TrainingData:
         return np.bincount(known_N[known_N >= 0], minlength=len(self.task.classes)).astype(np.float32)
 
     def digest(self) -> str:
-        """The sha256 of ids, labels, folds, splits and the encoders' identities: which data a run is trained on."""
+        """The sha256 of ids, labels, folds, splits and features: which data a run is trained on."""
         labels = [self.folds_N.tolist(), self.emotion_N.tolist(), {name: _shown(value_N) for name, value_N in self.values.items()}]
         soft = None if self.emotion_probs_NC is None else _shown(self.emotion_probs_NC.ravel())
-        streams = [[stream.spec.name, stream.encoder, *stream.layers, _packed(stream.present_N)] for stream in self.streams]
+        streams = [[stream.spec.name, stream.encoder, *stream.layers, _content(stream)] for stream in self.streams]
         return digest_of([self.corpus, self.task.classes, self.clip_ids, self.speaker_ids, self.splits, labels, soft, streams])
 
 
@@ -78,8 +79,9 @@ def _shown(value_N: FloatArray) -> list[str]:
     return [f"{value:.6g}" for value in value_N.tolist()]
 
 
-def _packed(present_N: BoolArray) -> str:
-    return np.packbits(present_N).tobytes().hex()
+def _content(stream: Stream) -> str:
+    """Features extracted anew from changed media are other data, whatever the encoder's identity."""
+    return hashlib.sha256(np.ascontiguousarray(stream.x_ND).tobytes() + np.packbits(stream.present_N).tobytes()).hexdigest()
 
 
 class DeviceClips:

@@ -1,22 +1,20 @@
 """One clip from its plan to its file: what a worker process runs."""
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
+from joblib import Parallel, delayed  # type: ignore[import-untyped]  # ships no types
 
 from mer_ray.corpora.synthetic.expression import show_face, show_voice
 from mer_ray.corpora.synthetic.face import FaceLook, draw_clip, pose_frames
 from mer_ray.corpora.synthetic.video_file import write_clip
 from mer_ray.corpora.synthetic.voice import VoiceLook, speak
 
-CLIPS_PER_MESSAGE = 4
 # Starting processes costs about as much as so many clips.
 MIN_CLIPS_FOR_PROCESSES = 24
+IDLE_WORKER_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,6 @@ def render_clips(plans: Sequence[ClipPlan], num_processes: int) -> Iterator[None
             render_clip(plan)
             yield
         return
-    # Spawned, not forked: the parent may hold threads of torch and of OpenCV.
-    executor = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,))
-    try:
-        yield from executor.map(render_clip, plans, chunksize=CLIPS_PER_MESSAGE)
-    finally:
-        executor.shutdown(cancel_futures=True)
+    # Not multiprocessing: it runs the user's script again in each process, and fails where that lacks a `__main__` guard.
+    parallel = Parallel(num_processes, backend="loky", return_as="generator_unordered", idle_worker_timeout=IDLE_WORKER_TIMEOUT_S)
+    yield from parallel(delayed(render_clip)(plan) for plan in plans)

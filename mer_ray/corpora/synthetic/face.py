@@ -26,7 +26,7 @@ IRISES: tuple[Colour, ...] = ((84, 56, 40), (70, 110, 150), (80, 120, 80), (110,
 STYLES: tuple[HairStyle, ...] = ("cap", "parted", "long", "curly", "bun")
 
 SUBPIXEL_BITS = 4
-HEAD_HALF_WIDTH = 0.32
+HEAD_HALF_WIDTH = 0.30
 HEAD_CENTRE_Y = 0.53
 HEAD_OVER_HEIGHT = 0.95
 EYE_Y = 0.0
@@ -175,7 +175,7 @@ def _draw_hair_behind(canvas: _Canvas, look: FaceLook) -> None:
         canvas.fill(_superellipse(0.0, 0.10, 1.18, 1.36, 2.6), dark)
     elif look.style == "curly":
         for angle in np.linspace(-0.15 * np.pi, 1.15 * np.pi, 11):
-            canvas.fill(_ellipse(1.02 * np.cos(angle), -0.42 - 0.86 * np.sin(angle), 0.36, 0.36, 16), dark)
+            canvas.fill(_ellipse(0.86 * np.cos(angle), -0.36 - 0.84 * np.sin(angle), 0.30, 0.30, 16), dark)
     elif look.style == "bun":
         canvas.fill(_ellipse(0.0, -look.head_height - 0.16, 0.36, 0.32), dark)
 
