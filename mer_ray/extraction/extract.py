@@ -72,7 +72,7 @@ class ExtractSummary:
         rates = f"{self.num_clips / self.wall_s:.1f} clips/s, {self.media_s / self.wall_s:.0f} h of media per hour"
         notes = (
             f"{self.num_clips} clips, {self.media_s / 60:.1f} min of media in {self.wall_s:.1f} s: {rates}",
-            f"seconds summed over {self.num_actors} workers: decode {self.decode_s:.1f}, encode {self.encode_s:.1f}, write {self.write_s:.1f}",
+            f"seconds over {self.num_actors} workers: decode {self.decode_s:.1f}, encode {self.encode_s:.1f}, write {self.write_s:.1f}",
         )
         tables = [Table("Extraction", columns, rows, notes)]
         if self.failures:
@@ -100,9 +100,10 @@ def extract(config: ExtractConfig) -> ExtractSummary:
         write_json(config.summary, summary.to_json())
     num_failed, num_tried = sum(summary.failed.values()), sum(summary.done.values()) + sum(summary.failed.values())
     if summary.failure_rate > config.max_failure_rate:
+        _, clip_id, reason = summary.failures[0]
         raise RunError(
-            f"{config.store}: {num_failed} of {num_tried} (clip, encoder) pairs failed, {summary.failure_rate:.1%}, more than max_failure_rate {config.max_failure_rate:.1%} allows; "
-            f"the rest is stored. First reason: {summary.failures[0][1]}: {summary.failures[0][2]}. "
+            f"{config.store}: {num_failed} of {num_tried} (clip, encoder) pairs failed, {summary.failure_rate:.1%}, "
+            f"more than max_failure_rate {config.max_failure_rate:.1%} allows; the rest is stored. First reason: {clip_id}: {reason}. "
             "Mend the files and run again with --retry-failed, or set a higher max_failure_rate"
         )
     return summary

@@ -83,7 +83,7 @@ def run_shards(shards: Sequence[Shard], plan: ExtractionPlan, config: ExtractCon
         },
         batch_size=1,
         batch_format="numpy",
-        compute=ActorPoolStrategy(size=layout.num_actors),
+        compute=ActorPoolStrategy(size=min(layout.num_actors, len(shards))),
         num_cpus=1,
         num_gpus=layout.gpus_per_actor,
     )

@@ -58,8 +58,8 @@ class PlantedConfig(Config):
     num_layers: Annotated[int, Field(ge=1)] = 8
     dim: Annotated[int, Field(ge=8)] = 64
     peak_layers: dict[Modality, int] = Field({"audio": 5, "vision": 3, "text": 6})
-    signal: Annotated[float, Field(ge=0.0)] = 6.0
-    width: Annotated[float, Field(gt=0.0)] = 1.5
+    signal: Annotated[float, Field(ge=0.0)] = 4.0
+    width: Annotated[float, Field(gt=0.0)] = 1.0
 
     @model_validator(mode="after")
     def _peak_inside(self) -> Self:

@@ -114,5 +114,5 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str, expe
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(ConfigError, match="absent.yaml: no such config file"):
+    with pytest.raises(ConfigError, match=r"absent\.yaml: no such config file"):
         load_yaml(tmp_path / "absent.yaml")

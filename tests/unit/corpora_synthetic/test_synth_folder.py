@@ -1,0 +1,109 @@
+"""The folder of a corpus: complete when corpus.json is there, taken up where it stopped, never mixed."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from mer_ray.core.errors import ConfigError
+from mer_ray.core.media_types import MODALITIES
+from mer_ray.corpora.synthetic.config import CLASSES, ModalityConfig, SynthConfig
+from mer_ray.corpora.table import TableCorpusConfig
+from mer_ray.extraction.synth import synthesise
+
+
+def _config(out: Path, **knobs: Any) -> SynthConfig:
+    small: dict[str, Any] = {
+        "num_clips": 8,
+        "num_unlabelled": 4,
+        "num_speakers": 3,
+        "size": 64,
+        "duration_s": (1.0, 1.5),
+        "num_processes": 1,
+    }
+    return SynthConfig(out=out, **{**small, **knobs})
+
+
+def _rows(out: Path) -> list[dict[str, str]]:
+    with open(out / "clips.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_corpus_is_made_whole(tmp_path: Path) -> None:
+    summary = synthesise(_config(tmp_path))
+    assert (summary.num_made, summary.num_kept, summary.num_labelled, summary.num_unlabelled) == (12, 0, 8, 4)
+    facts = json.loads((tmp_path / "corpus.json").read_text())
+    assert facts["ceilings"] == summary.ceilings and set(facts["ceilings"]) == {*MODALITIES, "fused"}
+    assert facts["classes"] == list(CLASSES)
+    assert facts["latents_digest"] == summary.latents_digest
+    latents = pq.read_table(tmp_path / "latents.parquet").to_pylist()
+    rows = _rows(tmp_path)
+    assert [row["clip_id"] for row in rows] == [row["clip_id"] for row in latents]
+    for row, drawn in zip(rows, latents, strict=True):
+        assert (row["split"], row["emotion"]) == (("train", drawn["label"]) if drawn["labelled"] else ("unlabelled", ""))
+        assert (row["text"] != "") == drawn["text_present"]
+        assert not row["path"] or (tmp_path / row["path"]).is_file()
+    (table,) = summary.tables()
+    assert [row[0] for row in table.rows] == [*MODALITIES, "fused"]
+
+
+def test_the_table_corpus_reads_it_without_faults(tmp_path: Path) -> None:
+    synthesise(_config(tmp_path, audio=ModalityConfig(missing=0.6), vision=ModalityConfig(missing=0.6)))
+    assert any(not row["path"] for row in _rows(tmp_path))
+    corpus = TableCorpusConfig(path=str(tmp_path / "clips.csv"), classes=CLASSES, value_ranges={"valence": (-5, 5)}).build()
+    scan = corpus.scan()
+    assert list(scan.faults) == []
+    assert scan.table.num_rows == 12
+
+
+def test_a_second_start_makes_only_what_is_missing(tmp_path: Path) -> None:
+    config = _config(tmp_path, audio=ModalityConfig(missing=0))
+    synthesise(config)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "clips").iterdir()}
+    stamps = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()}
+    for name in sorted(before)[:3]:
+        (tmp_path / "clips" / name).unlink()
+    (tmp_path / "clips" / ".synth_000001.mp4.1.tmp").write_bytes(b"half a clip")
+    (tmp_path / "corpus.json").unlink()
+    summary = synthesise(config)
+    assert (summary.num_made, summary.num_kept) == (3, 9)
+    assert "9 were there already" in summary.tables()[0].notes[0]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "clips").iterdir()} == before
+    kept = sorted(before)[3:]
+    assert all((tmp_path / "clips" / name).stat().st_mtime_ns == stamps[name] for name in kept)
+    assert (tmp_path / "corpus.json").is_file()
+
+
+def test_a_finished_corpus_is_left_as_it_is(tmp_path: Path) -> None:
+    config = _config(tmp_path)
+    synthesise(config)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert synthesise(config).num_made == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_another_config_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    synthesise(_config(tmp_path))
+    with pytest.raises(ConfigError, match=r"another config \(seed: 0 there, 9 here\); choose another folder"):
+        synthesise(_config(tmp_path, seed=9))
+    with pytest.raises(ConfigError, match="features: None there"):
+        synthesise(_config(tmp_path, features={"num_folds": None}))
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "holiday.mp4").write_bytes(b"")
+    with pytest.raises(ConfigError, match="is not empty and holds no synthetic corpus"):
+        synthesise(_config(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.mp4"]
+
+
+def test_equal_seeds_make_equal_folders(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for out in (one, two):
+        synthesise(_config(out))
+    names = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file() and path.name != "config.yaml")
+    assert names == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file() and path.name != "config.yaml")
+    assert all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
