@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from ray.exceptions import AuthenticationError, RaySystemError
 from mer_ray.core.errors import ClusterError
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+KNOCK_TIMEOUT_S = 10.0
 
 
 @contextmanager
@@ -38,26 +40,38 @@ def connect() -> None:
         ClusterError: as `ray_session`.
 
     """
-    address = os.environ.get(ADDRESS_VARIABLE)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's core prints notes on its own workings as errors; real ones reach us as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    address = os.environ.get(ADDRESS_VARIABLE)
+    if not address:
+        # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
+        ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        return
+    _knock(address)
     try:
-        if address:
-            ray.init(address=address, logging_level=logging.ERROR)
-        else:
-            # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
-            ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(address=address, logging_level=logging.ERROR)
     except AuthenticationError as error:
         raise ClusterError(
             f"{address}: the Ray cluster refuses this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"
         ) from error
     except (ConnectionError, TimeoutError, RaySystemError, ValueError, RuntimeError) as error:
-        if not address:
-            raise
-        raise ClusterError(
-            f"{address}: no Ray cluster answers there ({_first_line(error)}); mend {ADDRESS_VARIABLE}, or unset it for a local run"
-        ) from error
+        raise _no_answer(address, _first_line(error)) from error
+
+
+def _knock(address: str) -> None:
+    """Fail in seconds where nothing listens: Ray itself tries for minutes."""
+    host, colon, port = address.rpartition("//")[2].rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_answer(address, _first_line(error)) from error
+
+
+def _no_answer(address: str, reason: str) -> ClusterError:
+    return ClusterError(f"{address}: no Ray cluster answers there ({reason}); mend {ADDRESS_VARIABLE}, or unset it for a local run")
 
 
 def _first_line(error: Exception) -> str:

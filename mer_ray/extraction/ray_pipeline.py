@@ -24,6 +24,7 @@ from mer_ray.encoders import EncoderConfig
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.plan import ExtractionPlan, Shard
 from mer_ray.extraction.shard_encoder import DecodedShard, ShardEncoder, ShardReport, decode_shard
+from mer_ray.store.layout import open_store
 
 Rows = dict[str, npt.NDArray[np.object_]]
 
@@ -76,7 +77,8 @@ def run_shards(shards: Sequence[Shard], plan: ExtractionPlan, config: ExtractCon
         _ShardActor,
         fn_constructor_kwargs={
             "encoders": tuple(plan.keys.values()),
-            "store_url": config.store,
+            # Workers run in folders of their own: the store's URL is absolute.
+            "store_url": open_store(config.store).url,
             "corpus": plan.manifest.facts.corpus,
             "limits": config.limits,
             "device": "cuda" if layout.gpus_per_actor else "cpu",
