@@ -56,7 +56,10 @@ def connect() -> None:
             f"{address}: the Ray cluster refuses this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"
         ) from error
     except (ConnectionError, TimeoutError, RaySystemError, ValueError, RuntimeError) as error:
-        raise _no_answer(address, _first_line(error)) from error
+        raise ClusterError(
+            f"{address}: cannot join a Ray cluster there ({_first_line(error)}). Allowed: a Ray head of version {ray.__version__} with our token; "
+            f"set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's, mend {ADDRESS_VARIABLE}, or unset it for a local run"
+        ) from error
 
 
 def _knock(address: str) -> None:
@@ -67,11 +70,9 @@ def _knock(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=KNOCK_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
-        raise _no_answer(address, _first_line(error)) from error
-
-
-def _no_answer(address: str, reason: str) -> ClusterError:
-    return ClusterError(f"{address}: no Ray cluster answers there ({reason}); mend {ADDRESS_VARIABLE}, or unset it for a local run")
+        raise ClusterError(
+            f"{address}: nothing answers there ({_first_line(error)}); start the cluster, mend {ADDRESS_VARIABLE}, or unset it for a local run"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -130,4 +130,31 @@ def test_the_doctor_says_that_a_named_cluster_does_not_answer():
     environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
     done = subprocess.run([sys.executable, "-m", "mer_ray.cli", "doctor"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "no Ray cluster answers there" in " ".join(done.stdout.split())
+    assert "127.0.0.1:1: nothing answers there" in " ".join(done.stdout.split())
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_doctor_examines_the_cluster_that_is_named(ray_cluster: None):
+    import ray
+
+    environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    done = subprocess.run([sys.executable, "-m", "mer_ray.cli", "doctor"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    assert "answers at" in shown
+    assert "token, accepted" in shown
+    assert "4 CPUs" in shown
+    assert "the same as here" in shown
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_doctor_names_the_token_where_a_cluster_refuses_us(ray_cluster: None):
+    import ray
+
+    environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    command = [sys.executable, "-m", "mer_ray.cli", "doctor"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1
+    assert "RAY_AUTH_TOKEN" in done.stdout

@@ -34,7 +34,7 @@ class ModalityConfig(Config):
     """
 
     confusion: Share = 0.30
-    noise: Share = 0.10
+    noise: Share = 0.14
     missing: Share = 0.03
 
     @model_validator(mode="after")
