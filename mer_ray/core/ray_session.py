@@ -57,8 +57,8 @@ def connect() -> None:
         ) from error
     except (ConnectionError, TimeoutError, RaySystemError, ValueError, RuntimeError) as error:
         raise ClusterError(
-            f"{address}: cannot join a Ray cluster there ({_first_line(error)}). Allowed: a Ray head of version {ray.__version__} with our token; "
-            f"set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's, mend {ADDRESS_VARIABLE}, or unset it for a local run"
+            f"{address}: cannot join a Ray cluster there ({_first_line(error)}). Allowed: a head of Ray {ray.__version__} that "
+            f"takes our token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's, or mend {ADDRESS_VARIABLE}"
         ) from error
 
 
@@ -71,7 +71,8 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=KNOCK_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(
-            f"{address}: nothing answers there ({_first_line(error)}); start the cluster, mend {ADDRESS_VARIABLE}, or unset it for a local run"
+            f"{address}: nothing answers there ({_first_line(error)}); "
+            f"start the cluster, mend {ADDRESS_VARIABLE}, or unset it for a local run"
         ) from error
 
 
