@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+# Before any test imports torch: small models are quickest on one thread, and waiting threads must not take the other tests' time.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
