@@ -16,6 +16,8 @@ from training_corpus import TrainingCorpus, make_corpus
 
 from mer_ray.training import TrainConfig, train
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).resolve().parents[1]
 CHANGES = {
     "seeds": [0, 1],
