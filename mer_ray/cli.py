@@ -24,6 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+# What the command line toolkit exits with after Ctrl-C.
+INTERRUPTED = 130
+
 Words = Annotated[list[str] | None, typer.Argument(metavar="[CONFIG.yaml] [key.sub=value]...", show_default=False)]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the resolved config and stop.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without starting Ray, and stop.")]
@@ -35,8 +38,15 @@ def main() -> None:
         app()
     except MerRayError as error:
         _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; what is done is kept, the same command goes on from there", 130)
+    except OSError as error:
+        _fail(
+            f"{error.filename or 'a file'}: {error.strerror or error}; check that it exists, that you may use it and that there is room",
+            1,
+        )
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            print("mer-ray: interrupted; what is done is kept, the same command goes on from there", file=sys.stderr)
+        raise
 
 
 def _fail(message: str, code: int) -> None:

@@ -138,8 +138,19 @@ def parse_config(config_class: type[ConfigType], data: Mapping[str, Any], where:
     try:
         return config_class.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(config_class, dict(item)) for item in error.errors(include_url=False)]
+        faults = [dict(item) for item in error.errors(include_url=False)]
+        lines = [_explain(config_class, fault) for fault in sorted(_causes(faults), key=lambda fault: fault["type"] != "extra_forbidden")]
         raise ConfigError("\n".join(f"{where}: {prefix}{line}" for line in lines)) from error
+
+
+def _causes(faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without what only follows: a list with a wrong item counts as too short."""
+    places = [tuple(fault["loc"]) for fault in faults]
+    return [
+        fault
+        for fault, place in zip(faults, places, strict=True)
+        if fault["type"] != "too_short" or not any(other[: len(place)] == place and len(other) > len(place) for other in places)
+    ]
 
 
 def _explain(config_class: type[BaseModel], item: dict[str, Any]) -> str:
@@ -148,18 +159,18 @@ def _explain(config_class: type[BaseModel], item: dict[str, Any]) -> str:
     dotted = _dotted(config_class, location)
     if kind == "extra_forbidden":
         parent = _model_at(config_class, location[:-1])
-        return f"{dotted}: unknown key{_nearest(str(location[-1]), list(parent.model_fields) if parent else [])}"
+        return f"{dotted}: unknown key{nearest(str(location[-1]), list(parent.model_fields) if parent else [])}"
     if kind == "missing":
         return f"{dotted}: required, but missing"
     if kind == "union_tag_invalid":
         allowed = [_unquoted(tag) for tag in context["expected_tags"].split(", ")]
         key = _unquoted(context["discriminator"])
-        return f"{f'{dotted}.{key}' if dotted else key}: unknown choice {context['tag']!r}{_nearest(context['tag'], allowed)}"
+        return f"{f'{dotted}.{key}' if dotted else key}: unknown choice {context['tag']!r}{nearest(context['tag'], allowed)}"
     if kind == "union_tag_not_found":
         return f"{dotted}: needs the key {_unquoted(context['discriminator'])}"
     if kind == "literal_error":
         allowed = [_unquoted(word) for word in context["expected"].replace(" or ", ", ").split(", ")]
-        return f"{dotted}: {item['input']!r} is not allowed{_nearest(str(item['input']), allowed)}"
+        return f"{dotted}: {item['input']!r} is not allowed{nearest(str(item['input']), allowed)}"
     message = item["msg"].removeprefix("Value error, ")
     shown = "" if kind == "value_error" or isinstance(item["input"], (dict, list)) else f", not {item['input']!r}"
     return f"{dotted}: {message[0].lower() + message[1:]}{shown}" if dotted else message
@@ -169,9 +180,12 @@ def _unquoted(word: str) -> str:
     return word.strip().strip("'")
 
 
-def _nearest(word: str, allowed: list[str]) -> str:
+def nearest(word: str, allowed: Sequence[str]) -> str:
+    """The end of a message about an unknown word: the nearest name, and all that are allowed."""
+    if not allowed:
+        return ""
     close = difflib.get_close_matches(word, allowed, n=1)
-    return (f"; did you mean {close[0]!r}?" if close else "") + (f" Allowed: {', '.join(allowed)}" if allowed else "")
+    return (f"; did you mean {close[0]!r}?" if close else ".") + f" Allowed: {', '.join(allowed)}"
 
 
 def _dotted(config_class: type[BaseModel], location: tuple[str | int, ...]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 LOG_INTERVAL_S = 10.0
 
@@ -26,15 +26,13 @@ class Bar:
         if self._console.is_terminal:
             self._live = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=12),
                 TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("left, {task.fields[note]}"),
                 console=self._console,
             )
-            self._task = self._live.add_task(label, total=total, note="")
+            self._task = self._live.add_task(label, total=total, note="starting")
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count `count` more units as done."""
@@ -44,8 +42,8 @@ class Bar:
             self._live.update(self._task, advance=count, note=self.note)
         elif time.monotonic() - self._logged_s >= LOG_INTERVAL_S:
             self._logged_s = time.monotonic()
-            text = f"{self.label}: {self.done}/{self.total} {self.unit}, {self._time_left()} {self.note}"
-            self._console.print(text.rstrip(), markup=False, soft_wrap=True)
+            text = f"{self.label}: {self.done}/{self.total} {self.unit}, {self._time_left()}, {self.note}"
+            self._console.print(text.rstrip(", "), markup=False, soft_wrap=True)
         if self._first_s is None:
             self._first_s, self._first_done = time.monotonic(), self.done
 

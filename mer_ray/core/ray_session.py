@@ -3,11 +3,14 @@
 import logging
 import os
 import socket
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 from ray.exceptions import AuthenticationError, RaySystemError
+from rich.console import Console
 
 from mer_ray.core.errors import ClusterError
 
@@ -44,13 +47,16 @@ def connect() -> None:
     # Ray's core prints notes on its own workings as errors; real ones reach us as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get(ADDRESS_VARIABLE)
+    Console(stderr=True).print(f"connecting to Ray at {address}" if address else "starting a local Ray", highlight=False)
     if not address:
-        # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
-        ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        with _chatter_held_back():
+            # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
+            ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
         return
     _knock(address)
     try:
-        ray.init(address=address, logging_level=logging.ERROR)
+        with _chatter_held_back():
+            ray.init(address=address, logging_level=logging.ERROR)
     except AuthenticationError as error:
         raise ClusterError(
             f"{address}: the Ray cluster refuses this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's"
@@ -60,6 +66,25 @@ def connect() -> None:
             f"{address}: cannot join a Ray cluster there ({_first_line(error)}). Allowed: a head of Ray {ray.__version__} that "
             f"takes our token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's, or mend {ADDRESS_VARIABLE}"
         ) from error
+
+
+@contextmanager
+def _chatter_held_back() -> Iterator[None]:
+    """Keep what Ray's core prints while it starts from the terminal; it is shown where the start fails."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(terminal, 2)
+            chatter.seek(0)
+            os.write(2, chatter.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _knock(address: str) -> None:

@@ -54,11 +54,15 @@ class StratifiedFoldsConfig(BaseFoldsConfig):
     def choose(self, clips: pa.Table, contents: Sequence[int]) -> Folds:
         """Split by scikit-learn's StratifiedGroupKFold, or StratifiedKFold where no two clips share a speaker or content."""
         strata = np.asarray(clips["emotion"].fill_null(NO_CLASS).to_pylist())
-        rarest, num_rarest = min(Counter(strata.tolist()).items(), key=lambda item: (item[1], item[0]))
-        if num_rarest < self.num_folds:
+        counts = Counter(strata.tolist())
+        rare = {name: count for name, count in sorted(counts.items()) if count < self.num_folds}
+        if rare:
+            fewest = min(rare.values())
+            shown = ", ".join(f"{name!r} {count}" for name, count in rare.items())
+            fewer = f"set folds.num_folds={fewest}, " if fewest > 1 else ""
             raise ManifestError(
-                f"folds: {self.num_folds} folds, but class {str(rarest)!r} has {num_rarest} labelled clips; "
-                f"take at most {num_rarest} folds, or leave the class out of the table"
+                f"folds: {self.num_folds} folds need {self.num_folds} clips of every class, but these have fewer: {shown}; "
+                f"{fewer}label more clips, or leave these classes out of the table"
             )
         groups = _groups(clips, contents)
         num_groups = len(np.unique(groups))

@@ -13,6 +13,8 @@ from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.plan import ExtractionPlan, cut_shards, plan_extraction
 from mer_ray.extraction.ray_pipeline import choose_layout, run_shards
 from mer_ray.extraction.shard_encoder import ShardReport
+from mer_ray.store.layout import open_store
+from mer_ray.store.publishing import check_writable
 
 MAX_SHOWN_FAILURES = 100
 MAX_PRINTED_FAILURES = 10
@@ -93,6 +95,7 @@ def extract(config: ExtractConfig) -> ExtractSummary:
     plan = plan_extraction(config)
     summary = ExtractSummary(dict.fromkeys(plan.keys, 0), dict.fromkeys(plan.keys, 0), plan.skipped)
     if plan.pending:
+        check_writable(open_store(config.store))
         with ray_session():
             _run(plan, config, summary)
     summary.wall_s = perf_counter() - start_s
@@ -126,6 +129,5 @@ def _run(plan: ExtractionPlan, config: ExtractConfig, summary: ExtractSummary) -
 def _show(bar: Bar, report: ShardReport, summary: ExtractSummary, elapsed_s: float) -> None:
     failures = sum(summary.failed.values())
     bar.advance(
-        report.num_clips,
-        f"{summary.num_clips / elapsed_s:.1f} clips/s, {summary.media_s / elapsed_s:.0f} h of media per hour, {failures} failures",
+        report.num_clips, f"{summary.num_clips / elapsed_s:.1f} clips/s, {summary.media_s / elapsed_s:.0f} media-h/h, {failures} failed"
     )

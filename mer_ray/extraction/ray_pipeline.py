@@ -17,8 +17,9 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 from ray.data.context import DataContext
+from ray.exceptions import RayError
 
-from mer_ray.core.errors import ClusterError
+from mer_ray.core.errors import ClusterError, MerRayError
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.encoders import EncoderConfig
 from mer_ray.extraction.config import ExtractConfig
@@ -89,8 +90,21 @@ def run_shards(shards: Sequence[Shard], plan: ExtractionPlan, config: ExtractCon
         num_cpus=1,
         num_gpus=layout.gpus_per_actor,
     )
-    for batch in dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
-        yield cast(ShardReport, _load(batch["report"][0]))
+    try:
+        for batch in dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
+            yield cast(ShardReport, _load(batch["report"][0]))
+    except RayError as error:
+        raise _own_error(error) or error from error
+
+
+def _own_error(error: BaseException) -> MerRayError | None:
+    """The error of mer_ray that a worker raised, out of Ray's wrapping; None where the fault is another."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MerRayError) and not isinstance(seen, RayError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return None
 
 
 def _configure_ray_data(config: ExtractConfig) -> None:

@@ -47,6 +47,21 @@ def publish(store: Store, path: str) -> Iterator[Path]:
             store.filesystem.put_file(str(temporary), path)
 
 
+def check_writable(store: Store) -> None:
+    """Write and remove a small file, so that a store that cannot be written fails before anything is computed.
+
+    Raises:
+        StoreError: the place cannot be written.
+
+    """
+    path = f"{store.root}/.writable-{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
+    with explain_faults(store, store.root, "written"):
+        if store.is_local:
+            Path(store.root).mkdir(parents=True, exist_ok=True)
+        store.filesystem.pipe_file(path, b"")
+        store.filesystem.rm_file(path)
+
+
 @contextmanager
 def explain_faults(store: Store, path: str, action: str) -> Iterator[None]:
     """Turn the faults of disks, networks and credentials into one line that names the file.

@@ -32,8 +32,14 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     rows = _used_rows(manifest.table, config.protocol)
     classes = manifest.facts.classes
     if rows.num_rows == 0 or not classes:
-        wanted = "folds (`manifest: {folds: ...}`)" if isinstance(config.protocol, FoldsProtocol) else "the splits that protocol names"
-        raise RunError(f"{config.manifest}: nothing to train on; the manifest needs emotion labels and {wanted}")
+        if not classes:
+            raise RunError(
+                f"{config.manifest}: has no emotion labels, so there are no classes to train on; label clips in the corpus's table"
+            )
+        wanted = (
+            "has no folds; make it again with folds" if isinstance(config.protocol, FoldsProtocol) else "has none of the protocol's splits"
+        )
+        raise RunError(f"{config.manifest}: {wanted}, or choose another protocol (protocol.name=folds or splits)")
     clip_ids = rows["clip_id"].to_pylist()
     streams, num_failed = _read_streams(config, manifest.facts.corpus, clip_ids)
     return TrainingData(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from mer_ray.core.config import Config, apply_overrides, load_yaml, parse_config
+from mer_ray.core.config import Config, apply_overrides, load_yaml, nearest, parse_config
 from mer_ray.core.errors import ConfigError
 from mer_ray.workflow.verbs import VERBS, Verb
 
@@ -57,7 +57,9 @@ def load_job(path: Path, overrides: list[str]) -> Job:
         ConfigError: every fault of every step, a line each.
 
     """
-    file = parse_config(JobFile, apply_overrides(load_yaml(path), overrides), str(path))
+    data = load_yaml(path)
+    _check_variables(data, overrides, str(path))
+    file = parse_config(JobFile, apply_overrides(data, overrides), str(path))
     steps, faults = [], []
     for number, data in enumerate(file.steps):
         try:
@@ -67,6 +69,15 @@ def load_job(path: Path, overrides: list[str]) -> Job:
     if faults:
         raise ConfigError("\n".join(faults))
     return Job(file.vars, tuple(steps))
+
+
+def _check_variables(data: dict[str, Any], overrides: list[str], where: str) -> None:
+    """Refuse a variable that no step could refer to: it would be set and never read."""
+    known = list(data.get("vars") or {})
+    for override in overrides:
+        parts = override.partition("=")[0].split(".")
+        if parts[0] == "vars" and len(parts) > 1 and parts[1] not in known:
+            raise ConfigError(f"{where}: vars.{parts[1]}: unknown variable{nearest(parts[1], known)}")
 
 
 def _parse_step(data: dict[str, Any], where: str, prefix: str) -> Step:

@@ -76,6 +76,7 @@ def test_the_demo_in_small_and_again(mer_ray: Callable[..., Answer], tmp_path: P
         (["extract", "manifest=m.parquet", "store=s", "encoders=[{name: spectral}]", "max_failure_rate=2"], 2, "less than or equal to 1"),
         (["manifest", "corpus.name=files", "corpus.path=nowhere", "out=m.parquet"], 1, "nowhere"),
         (["report", "nowhere"], 1, "nowhere"),
+        (["synth", "out=/proc/nowhere", "num_clips=1"], 1, "/proc/nowhere"),
         (["schema", "trian"], 2, "no verb 'trian'. Allowed: synth, manifest"),
         (["bench", "everything"], 2, "no group everything. Allowed: demo"),
         (["synth", "out=c", "num_clips=0"], 2, "num_clips: input should be greater than or equal to 1, not 0"),

@@ -99,7 +99,7 @@ def test_one_fold_for_each_speaker_in_order():
     ("columns", "config", "message"),
     [
         ({"emotion": ["a"] * 6, "speaker_id": list("xyxyxy")}, StratifiedFoldsConfig(num_folds=3), "3 folds, but 2 speakers.*at most 2"),
-        ({"emotion": ["a"] * 5 + ["b"] * 2}, StratifiedFoldsConfig(num_folds=3), "class 'b' has 2 labelled clips; take at most 2 folds"),
+        ({"emotion": ["a"] * 5 + ["b"] * 2}, StratifiedFoldsConfig(num_folds=3), "these have fewer: 'b' 2; set folds.num_folds=2"),
         ({"emotion": ["a", "b"], "speaker_id": ["x", None]}, LeaveOneSpeakerOutConfig(), "1 of 2 have none; fill the column"),
         ({"emotion": ["a", "b"], "speaker_id": ["x", "x"]}, LeaveOneSpeakerOutConfig(), "at least 2 speakers, all .* are of 'x'"),
         ({"text": ["x"]}, LeaveOneSpeakerOutConfig(), "no labelled clip to fold"),

@@ -13,6 +13,7 @@ from mer_ray.core.errors import EncoderError, StoreError
 from mer_ray.core.media_types import Features
 from mer_ray.store.layout import open_store
 from mer_ray.store.parts import write_part
+from mer_ray.store.publishing import check_writable
 from mer_ray.store.schemas import feature_schema
 from mer_ray.store.writer import FeatureRow, check_representable, write_failures, write_features
 
@@ -205,3 +206,11 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path):
         write_features(open_store(tmp_path / "file"), "emodb", record, make_rows(record, ["c1"]))
     with pytest.raises(StoreError, match=r"failures/.*cannot be written.*check that the place exists"):
         write_failures(open_store(tmp_path / "file"), "emodb", record.key, make_failures(["c1"]))
+
+
+def test_a_store_that_cannot_be_written_is_found_before_anything_is_computed(tmp_path: Path):
+    check_writable(open_store(tmp_path / "new"))
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file/store: cannot be written"):
+        check_writable(open_store(tmp_path / "file" / "store"))

@@ -54,7 +54,7 @@ def test_soft_labels_become_rows_and_hard_ones_one_hot(tmp_path):
         ({"inputs": [{"encoder": "tine"}]}, StoreError, "tine"),
         ({"inputs": [{"encoder": "tone", "layers": ["top"]}]}, ConfigError, "allowed: low, high"),
         ({"manifest": "nowhere.parquet"}, ManifestError, "no such manifest"),
-        ({"protocol": {"name": "splits", "train": "a", "dev": "b", "test": ["c"]}}, RunError, "nothing to train on"),
+        ({"protocol": {"name": "splits", "train": "a", "dev": "b", "test": ["c"]}}, RunError, "none of the protocol's splits"),
     ],
 )
 def test_inputs_that_do_not_fit_are_named(corpus, changes, error, message):

@@ -53,6 +53,7 @@ def test_all_faults_of_all_steps_come_at_once_with_their_place(tmp_path: Path):
         ("steps.0.verb=sinth", "steps.0.verb: 'sinth' is not allowed; did you mean 'synth'?"),
         ("steps.0.out=${where}", "${where} is not among vars. Known: clips, nothing, out"),
         ("steps.0.out=${nothing}", "vars.nothing has no value; set it with vars.nothing="),
+        ("vars.clip=3", "vars.clip: unknown variable; did you mean 'clips'?"),
         ("steps=[]", "steps: tuple should have at least 1 item"),
     ],
 )
