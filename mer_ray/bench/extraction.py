@@ -25,7 +25,7 @@ from mer_ray.encoders import hubert
 from mer_ray.encoders.gradient import GradientConfig
 from mer_ray.encoders.spectral import SpectralConfig
 
-NUM_CLIPS = 72
+NUM_CLIPS = 48
 CLIP_S = 6
 FRAME_RATE = 25
 ROUNDS = 5

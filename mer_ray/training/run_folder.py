@@ -14,9 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from mer_ray.core.artefacts import write_json, write_text
-from mer_ray.core.config import dump_yaml
+from mer_ray.core.config import dump_yaml, identity_fields
 from mer_ray.core.errors import RunError
 from mer_ray.training.checkpoint import read_checkpoint, write_checkpoint
 from mer_ray.training.config import TrainConfig
@@ -68,8 +69,7 @@ class RunFolder:
             existing = self.read_facts().get("identity")
             if existing != identity:
                 raise RunError(
-                    f"{self.root}: holds another run (identity {str(existing)[:8]}, this config and its data have {identity[:8]}); "
-                    "give another `out`, or delete the folder to train anew"
+                    f"{self.root}: holds another run: {self._what_differs(config)}; give another `out`, or delete the folder to train anew"
                 )
         elif self.root.is_dir() and any(self.root.iterdir()):
             raise RunError(f"{self.root}: is not empty and holds no run.json; give another `out`, or empty it")
@@ -77,6 +77,14 @@ class RunFolder:
             write_json(self.facts_path, facts)
         if not (self.root / "config.yaml").is_file():
             write_text(self.root / "config.yaml", dump_yaml(config))
+
+    def _what_differs(self, config: TrainConfig) -> str:
+        """The keys in which the run that lies here has other values."""
+        there = yaml.safe_load((self.root / "config.yaml").read_text(encoding="utf-8"))
+        here = yaml.safe_load(dump_yaml(config))
+        wanted = identity_fields(config)
+        keys = [key for key in wanted if there.get(key) != here.get(key)]
+        return f"{', '.join(keys)} differ" if keys else "its data (clips, labels, folds or features) differ"
 
     def read_facts(self) -> dict[str, Any]:
         """run.json.

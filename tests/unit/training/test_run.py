@@ -94,7 +94,7 @@ def test_a_complete_run_says_so_and_is_left_alone(corpus):
 
 def test_a_folder_with_another_run_is_refused(corpus):
     train(corpus.config())
-    with pytest.raises(RunError, match=r"holds another run \(identity .*\); give another `out`, or delete the folder"):
+    with pytest.raises(RunError, match="holds another run: epochs differ; give another `out`, or delete the folder"):
         train(corpus.config(epochs=7))
 
 
