@@ -3,11 +3,13 @@
 import json
 import os
 import posixpath
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.media_types import Clip
@@ -16,6 +18,8 @@ METADATA_KEY = b"mer_ray"
 VALUE_COLUMNS = ("valence", "arousal", "dominance")
 MEDIA_COLUMNS = ("path", "audio_path", "video_path")
 PATH_COLUMNS = (*MEDIA_COLUMNS, "faces_path")
+# A corpus's name is a folder of the store, on disk and S3: no separators, no hive partition sign, no hidden folder.
+CORPUS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -100,7 +104,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest written by `write_manifest`.
 
     Raises:
-        ManifestError: no such file, not Parquet, or not a manifest of mer_ray.
+        ManifestError: no such file, not Parquet, not a manifest of mer_ray, or one that is damaged.
 
     """
     if not path.is_file():
@@ -117,7 +121,12 @@ def read_manifest(path: Path) -> Manifest:
             f"{path}: not a manifest of mer_ray: it {lacks}; "
             f"read your table with `manifest: {{corpus: {{name: table, path: {path.name}}}}}`"
         )
-    facts = json.loads(metadata[METADATA_KEY])
-    facts["classes"] = tuple(facts["classes"])
-    facts["value_ranges"] = {name: (low, high) for name, (low, high) in facts["value_ranges"].items()}
-    return Manifest(table.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA), ManifestFacts(**facts))
+    try:
+        facts = TypeAdapter(ManifestFacts).validate_json(metadata[METADATA_KEY])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"{part}: " for part in first["loc"])
+        raise ManifestError(
+            f"{path}: damaged mer_ray metadata: {place}{first['msg']}; make the file anew with `mer-ray manifest`"
+        ) from error
+    return Manifest(table.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA), facts)

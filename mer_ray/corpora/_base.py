@@ -1,6 +1,5 @@
 """What every corpus is: a config that builds it, facts that hold for all its clips, and a scan into manifest rows."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,10 @@ from pydantic import AfterValidator
 
 from mer_ray.core.config import Config
 from mer_ray.core.errors import ConfigError
-from mer_ray.core.manifest import MANIFEST_SCHEMA, ManifestFacts
+from mer_ray.core.manifest import CORPUS_NAME, MANIFEST_SCHEMA, ManifestFacts
 from mer_ray.corpora.faults import Fault
 
-# A corpus's name is a folder of the store: no separators, no hive partition sign, no hidden folder.
-_CORPUS_NAME = re.compile(r"\w[\w .,()-]*")
-_NAME_RULE = "cannot name a folder of the store; allowed: letters, digits, blanks and _ - . , ( )"
+_NAME_RULE = "cannot name a folder of the store; allowed: letters A to Z, digits and . _ @ + -, starting with a letter or digit"
 _NULLABLE_SCHEMA = pa.schema([field.with_nullable(True) for field in MANIFEST_SCHEMA])
 
 
@@ -32,7 +29,7 @@ ValueRanges = Annotated[dict[Literal["valence", "arousal", "dominance"], tuple[f
 
 
 def _names_a_folder(name: str) -> str:
-    if _CORPUS_NAME.fullmatch(name) is None:
+    if CORPUS_NAME.fullmatch(name) is None:
         raise ValueError(f"{name!r} {_NAME_RULE}")
     return name
 
@@ -47,8 +44,8 @@ def choose_corpus_name(given: str | None, default: str) -> str:
         ConfigError: the default cannot.
 
     """
-    if given is None and _CORPUS_NAME.fullmatch(default) is None:
-        raise ConfigError(f"corpus_name: required, because the default {default!r} {_NAME_RULE}")
+    if given is None and CORPUS_NAME.fullmatch(default) is None:
+        raise ConfigError(f"corpus.corpus_name: required, because the default {default!r} {_NAME_RULE}")
     return default if given is None else given
 
 

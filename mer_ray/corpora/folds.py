@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
+from scipy.cluster.hierarchy import DisjointSet
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from mer_ray.core.config import Config
@@ -68,7 +69,7 @@ class StratifiedFoldsConfig(BaseFoldsConfig):
         num_groups = len(np.unique(groups))
         if num_groups < self.num_folds:
             raise ManifestError(
-                f"folds: {self.num_folds} folds, but {num_groups} speakers with labelled clips, and none may be in two folds; "
+                f"folds: {self.num_folds} folds, but {num_groups} speakers (or media of unknown speakers) with labelled clips, and none may be in two folds; "
                 f"take at most {num_groups} folds"
             )
         options = {"n_splits": self.num_folds, "shuffle": True, "random_state": self.seed}
@@ -146,12 +147,13 @@ def _is_labelled(table: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def _groups(clips: pa.Table, contents: Sequence[int]) -> npt.NDArray[np.int64]:
-    """A number per speaker; clips of unknown speakers go with the speaker of their content, else with the content."""
+    """A number per speaker; a clip of an unknown speaker goes with its content and with all speakers of that content."""
     speakers = clips["speaker_id"].to_pylist()
-    speaker_of = {content: speaker for content, speaker in zip(contents, speakers, strict=True) if speaker is not None}
-    numbers: dict[tuple[str | None, int], int] = {}
-    groups = []
-    for content, own in zip(contents, speakers, strict=True):
-        speaker = own if own is not None else speaker_of.get(content)
-        groups.append(numbers.setdefault((speaker, content if speaker is None else -1), len(numbers)))
-    return np.asarray(groups, dtype=np.int64)
+    unclear = {content for content, speaker in zip(contents, speakers, strict=True) if speaker is None}
+    members = [content if speaker is None else speaker for content, speaker in zip(contents, speakers, strict=True)]
+    joined = DisjointSet([*dict.fromkeys(members), *unclear])
+    for content, member in zip(contents, members, strict=True):
+        if content in unclear:
+            joined.merge(content, member)
+    numbers: dict[str | int, int] = {}
+    return np.asarray([numbers.setdefault(joined[member], len(numbers)) for member in members], dtype=np.int64)

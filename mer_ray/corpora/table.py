@@ -91,6 +91,9 @@ class TableCorpus(Corpus):
         if not raw.row_numbers and not raw.faults:
             raise ManifestError(f"{config.path}: the table has a header but no rows")
         match = match_columns(raw.columns, config.columns, config.ignore_columns, config.classes or ())
+        if not match.has_source:
+            # Every row would repeat what the header lacks.
+            return Scan(manifest_table({}, 0), (), match.faults)
         values, faults = self._read_columns(raw, match)
         faults = [*raw.faults, *match.faults, *faults]
         if config.classes is None:

@@ -16,6 +16,11 @@ class ColumnMatch:
     class_columns: tuple[str, ...]
     faults: tuple[Fault, ...]
 
+    @property
+    def has_source(self) -> bool:
+        """Whether the table can say what its clips are: a medium or text."""
+        return bool({*MEDIA_COLUMNS, "text"} & set(self.sources))
+
 
 def match_columns(header: Collection[str], renamed: Mapping[str, str], ignored: Collection[str], classes: Sequence[str]) -> ColumnMatch:
     """Match by name, or by `renamed` (manifest column -> the table's); columns left over are faults."""
@@ -29,11 +34,11 @@ def match_columns(header: Collection[str], renamed: Mapping[str, str], ignored: 
     if not {*MEDIA_COLUMNS, "text"} & {*sources, *renamed}:
         allowed = f"at least one of {', '.join(MEDIA_COLUMNS)}, text; for another name write `columns: {{path: <name>}}`"
         faults.append(Fault(None, None, "path", "column is missing", allowed))
-    allowed = f"{', '.join(MANIFEST_SCHEMA.names)}; others: name them in `columns`, or list them in `ignore_columns`"
+    unknown = [name for name in header if name not in taken and name not in class_columns]
+    all_columns = f"{', '.join(MANIFEST_SCHEMA.names)}; others: name them in `columns`, or list them in `ignore_columns`"
     faults += [
-        Fault(None, None, name, f"unknown column {name!r}{nearest_column(name)}", allowed)
-        for name in header
-        if name not in taken and name not in class_columns
+        Fault(None, None, name, f"unknown column {name!r}{nearest_column(name)}", f"as for {unknown[0]!r}" if place else all_columns)
+        for place, name in enumerate(unknown)
     ]
     lacking = [name for name in classes if name not in class_columns]
     if class_columns and lacking:

@@ -45,6 +45,7 @@ def check_rows(scan: Scan, facts: ManifestFacts) -> list[Fault]:
         *_check_values(scan, facts.value_ranges),
         *_check_segments(scan),
         *_check_each(scan, "fold", lambda fold: (f"{fold} is negative", "0, 1, 2, ...") if fold < 0 else None),
+        *_check_fold_speakers(scan),
     ]
 
 
@@ -151,4 +152,22 @@ def _check_segments(scan: Scan) -> list[Fault]:
             faults.append(scan.fault(index, "start_s", f"{start_s} is negative", "seconds from the file's start"))
         elif end_s is not None and end_s <= (start_s or 0.0):
             faults.append(scan.fault(index, "end_s", f"{end_s} is not after the start {start_s or 0.0}", "seconds, start_s < end_s"))
+    return faults
+
+
+def _check_fold_speakers(scan: Scan) -> list[Fault]:
+    rows = scan.table.select(["speaker_id", "fold"]).to_pylist()
+    first_of: dict[str, dict[int, int]] = defaultdict(dict)
+    for index, row in enumerate(rows):
+        if row["speaker_id"] is not None and row["fold"] is not None:
+            first_of[row["speaker_id"]].setdefault(row["fold"], index)
+    faults = []
+    for index, row in enumerate(rows):
+        if row["fold"] is None or len(first_of.get(row["speaker_id"], ())) < 2:
+            continue
+        other = next(other for fold, other in first_of[row["speaker_id"]].items() if fold != row["fold"])
+        what = (
+            f"speaker {row['speaker_id']!r} is in fold {row['fold']} and, in row {scan.row_numbers[other]}, in fold {rows[other]['fold']}"
+        )
+        faults.append(scan.fault(index, "fold", what, "one fold for one speaker"))
     return faults

@@ -13,6 +13,7 @@ from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.plan import ExtractionPlan, cut_shards, plan_extraction
 from mer_ray.extraction.ray_pipeline import choose_layout, run_shards
 from mer_ray.extraction.shard_encoder import ShardReport
+from mer_ray.store.failures import read_failures
 from mer_ray.store.layout import open_store
 from mer_ray.store.publishing import check_writable
 
@@ -24,12 +25,15 @@ MAX_PRINTED_FAILURES = 10
 class ExtractSummary:
     """Counts of clips per encoder key, and where the time went.
 
+    `done` and `failed` are of this run, `skipped` of runs before, `standing` all failures of present inputs.
     `work_s` runs from the first shard's start to the last shard's end; the stage times are summed over all workers.
     """
 
     done: dict[str, int]
     failed: dict[str, int]
     skipped: dict[str, int]
+    standing: dict[str, int] = field(default_factory=dict)
+    num_wanted: int = 0
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     num_clips: int = 0
     media_s: float = 0.0
@@ -43,9 +47,8 @@ class ExtractSummary:
 
     @property
     def failure_rate(self) -> float:
-        """Failed (clip, encoder) pairs over those tried in this run."""
-        tried = sum(self.done.values()) + sum(self.failed.values())
-        return sum(self.failed.values()) / tried if tried else 0.0
+        """(clip, encoder) pairs whose present input has failed, now or before, over all that the manifest wants."""
+        return sum(self.standing.values()) / self.num_wanted if self.num_wanted else 0.0
 
     def add(self, report: ShardReport) -> None:
         """Count one shard."""
@@ -67,8 +70,8 @@ class ExtractSummary:
 
     def tables(self) -> list[Table]:
         """The summary as the command line shows it."""
-        columns = ("encoder", "done", "failed", "skipped")
-        rows = tuple((key, self.done[key], self.failed[key], self.skipped[key]) for key in self.done)
+        columns = ("encoder", "done", "failed", "done before", "failed in all")
+        rows = tuple((key, self.done[key], self.failed[key], self.skipped[key], self.standing[key]) for key in self.done)
         if not self.num_clips:
             return [Table("Extraction", columns, rows, ("Nothing was left to do.",))]
         rates = f"{self.num_clips / self.wall_s:.1f} clips/s, {self.media_s / self.wall_s:.0f} h of media per hour"
@@ -88,7 +91,7 @@ def extract(config: ExtractConfig) -> ExtractSummary:
     """Encode every clip that the store lacks; a clip that cannot be decoded or encoded is a row of the failures table.
 
     Raises:
-        RunError: more than `max_failure_rate` of this run's (clip, encoder) pairs failed; all that succeeded is in the store.
+        RunError: more than `max_failure_rate` of all (clip, encoder) pairs have failed; all that succeeded is in the store.
 
     """
     start_s = perf_counter()
@@ -98,18 +101,28 @@ def extract(config: ExtractConfig) -> ExtractSummary:
         check_writable(open_store(config.store))
         with ray_session():
             _run(plan, config, summary)
+    reasons = _count_failures(plan, config, summary)
     summary.wall_s = perf_counter() - start_s
     if config.summary is not None:
         write_json(config.summary, summary.to_json())
-    num_failed, num_tried = sum(summary.failed.values()), sum(summary.done.values()) + sum(summary.failed.values())
     if summary.failure_rate > config.max_failure_rate:
-        _, clip_id, reason = summary.failures[0]
         raise RunError(
-            f"{config.store}: {num_failed} of {num_tried} (clip, encoder) pairs failed, {summary.failure_rate:.1%}, "
-            f"more than max_failure_rate {config.max_failure_rate:.1%} allows; the rest is stored. First reason: {clip_id}: {reason}. "
-            "Mend the files and run again with --retry-failed, or set a higher max_failure_rate"
+            f"{config.store}: {sum(summary.standing.values())} of {summary.num_wanted} (clip, encoder) pairs failed, "
+            f"{summary.failure_rate:.1%}, more than max_failure_rate {config.max_failure_rate:.1%} allows; the rest is stored. "
+            f"First reason: {reasons[0]}. Mend the files and run again with --retry-failed, or set a higher max_failure_rate"
         )
     return summary
+
+
+def _count_failures(plan: ExtractionPlan, config: ExtractConfig, summary: ExtractSummary) -> list[str]:
+    """Fill in the standing failures; give the first reason of each encoder that has some."""
+    store, reasons = open_store(config.store), []
+    for key, wanted in plan.wanted.items():
+        failures = read_failures(store, plan.manifest.facts.corpus, key, wanted)
+        summary.standing[key] = failures.num_rows
+        summary.num_wanted += wanted.num_rows
+        reasons += [f"{row['clip_id']}: {row['message']}" for row in failures.slice(0, 1).to_pylist()]
+    return reasons
 
 
 def _run(plan: ExtractionPlan, config: ExtractConfig, summary: ExtractSummary) -> None:

@@ -14,7 +14,7 @@ from mer_ray.core.errors import MediaError
 from mer_ray.core.manifest import MANIFEST_SCHEMA, MEDIA_COLUMNS, PATH_COLUMNS, Manifest, ManifestFacts, resolve_path, write_manifest
 from mer_ray.core.progress import track
 from mer_ray.corpora import AnyCorpus, Scan
-from mer_ray.corpora.duplicates import find_repeats
+from mer_ray.corpora.duplicates import find_repeats, number_media
 from mer_ray.corpora.faults import Fault, faults_error, in_source_order, write_faults
 from mer_ray.corpora.folds import FoldsConfig, assign_folds
 from mer_ray.corpora.stored_files import FileFault, find_files, group_by_content
@@ -72,7 +72,8 @@ def build_manifest(config: ManifestConfig) -> ManifestSummary:
     table = _measured(scan.table, sizes, media).take(pa.array(good))
     repeats = [repeats[index] for index in good]
     if config.folds is not None:
-        table = assign_folds(table, config.folds, repeats)
+        media_numbers = number_media(scan, contents)
+        table = assign_folds(table, config.folds, [media_numbers[index] for index in good])
     manifest = Manifest(table.cast(MANIFEST_SCHEMA), _facts_with_folds(facts, table, config))
     _write(manifest, faults, config)
     return summarise_manifest(

@@ -45,10 +45,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class ExtractionPlan:
-    """All shards, and per encoder key how many clips are wanted, done before, and left."""
+    """What is wanted per encoder key (clip_id, input_hash), the clips that lack some of it, and how many were done before."""
 
     manifest: Manifest
     keys: Mapping[str, EncoderConfig]
+    wanted: Mapping[str, pa.Table]
     pending: tuple[ShardClip, ...]
     skipped: dict[str, int]
 
@@ -82,16 +83,16 @@ def plan_extraction(config: ExtractConfig) -> ExtractionPlan:
     store = open_store(config.store)
 
     hashes_by_clip: dict[str, dict[str, str]] = defaultdict(dict)
-    skipped = {}
+    skipped, wanted = {}, {}
     for key, encoder in keys.items():
         hashes = [input_hash(clip, encoder.modality, stamps) for clip in clips]
-        wanted = pa.table({"clip_id": [clip.clip_id for clip in clips], "input_hash": hashes})
-        left = left_to_do(store, manifest.facts.corpus, key, wanted, retry_failed=config.retry_failed)
+        wanted[key] = pa.table({"clip_id": [clip.clip_id for clip in clips], "input_hash": hashes})
+        left = left_to_do(store, manifest.facts.corpus, key, wanted[key], retry_failed=config.retry_failed)
         for clip_id, hash_ in zip(left["clip_id"].to_pylist(), left["input_hash"].to_pylist(), strict=True):
             hashes_by_clip[clip_id][key] = hash_
         skipped[key] = len(clips) - left.num_rows
     pending = tuple(ShardClip(clip, hashes_by_clip[clip.clip_id]) for clip in clips if clip.clip_id in hashes_by_clip)
-    return ExtractionPlan(manifest, keys, pending, skipped)
+    return ExtractionPlan(manifest, keys, wanted, pending, skipped)
 
 
 def planned_duration_s(clip: Clip) -> float:

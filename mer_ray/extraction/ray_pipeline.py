@@ -17,7 +17,6 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 from ray.data.context import DataContext
-from ray.exceptions import RayError
 
 from mer_ray.core.errors import ClusterError, MerRayError
 from mer_ray.decoders.limits import MediaLimits
@@ -90,21 +89,11 @@ def run_shards(shards: Sequence[Shard], plan: ExtractionPlan, config: ExtractCon
         num_cpus=1,
         num_gpus=layout.gpus_per_actor,
     )
-    try:
-        for batch in dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
-            yield cast(ShardReport, _load(batch["report"][0]))
-    except RayError as error:
-        raise _own_error(error) or error from error
-
-
-def _own_error(error: BaseException) -> MerRayError | None:
-    """The error of mer_ray that a worker raised, out of Ray's wrapping; None where the fault is another."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MerRayError) and not isinstance(seen, RayError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return None
+    for batch in dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
+        outcome = _load(batch["report"][0])
+        if isinstance(outcome, MerRayError):
+            raise outcome
+        yield cast(ShardReport, outcome)
 
 
 def _configure_ray_data(config: ExtractConfig) -> None:
@@ -124,18 +113,31 @@ def _decode_rows(rows: Rows, encoders: Mapping[str, EncoderConfig], limits: Medi
 
 
 class _ShardActor:
-    """The encoder actor: builds its encoders once, then takes shards, decoded or not."""
+    """The encoder actor: builds its encoders once, then takes shards, decoded or not.
+
+    An error of ours travels to the driver as a row: as an exception it would arrive as text in Ray's own.
+    """
 
     def __init__(self, encoders: tuple[EncoderConfig, ...], store_url: str, corpus: str, limits: MediaLimits, device: str) -> None:
         # The pool has one actor per core: more threads than that would fight each other.
         torch.set_num_threads(1)
         self.limits = limits
-        self.shard_encoder = ShardEncoder(encoders, store_url, corpus, device)
+        self.failure: MerRayError | None = None
+        try:
+            self.shard_encoder = ShardEncoder(encoders, store_url, corpus, device)
+        except MerRayError as error:
+            self.failure = error
 
     def __call__(self, rows: Rows) -> Rows:
+        return {"report": _objects(pickle.dumps(self.failure or self._process(rows)))}
+
+    def _process(self, rows: Rows) -> ShardReport | MerRayError:
         item = _load(rows["shard"][0])
         decoded = item if isinstance(item, DecodedShard) else decode_shard(cast(Shard, item), self.shard_encoder.configs, self.limits)
-        return {"report": _objects(pickle.dumps(self.shard_encoder.process(decoded)))}
+        try:
+            return self.shard_encoder.process(decoded)
+        except MerRayError as error:
+            return error
 
 
 def _objects(item: bytes) -> npt.NDArray[np.object_]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -10,8 +11,9 @@ from mer_ray.store.layout import PartKind, Store
 from mer_ray.store.parts import list_parts
 from mer_ray.store.publishing import explain_faults
 from mer_ray.store.record import EncoderRecord, find_record
-from mer_ray.store.scanning import read_stable, scan_parts
+from mer_ray.store.scanning import PartIds, read_stable, scan_parts
 from mer_ray.store.schemas import ID_COLUMNS
+from mer_ray.store.selection import select_rows
 
 _ID_SCHEMA = pa.schema([(name, pa.string()) for name in ID_COLUMNS])
 
@@ -39,7 +41,8 @@ def read_failed(store: Store, corpus: str, key: str) -> pa.Table:
 def left_to_do(store: Store, corpus: str, key: str, wanted: pa.Table, retry_failed: bool = False) -> pa.Table:
     """The rows of `wanted` (clip_id, input_hash and any more) without features and, unless `retry_failed`, without failures.
 
-    A row counts only for the input hash it was made from: a clip whose file or sentence changed is left to do again.
+    Only a clip's newest row counts, because readers take that one: a clip whose file or sentence changed is left to do
+    again, also when it changed back.
 
     Raises:
         StoreError: `wanted` lacks an id, or a part is damaged or foreign.
@@ -48,8 +51,14 @@ def left_to_do(store: Store, corpus: str, key: str, wanted: pa.Table, retry_fail
     for name in ID_COLUMNS:
         if name not in wanted.column_names or wanted[name].null_count:
             raise StoreError(f"planning {corpus}/{key}: the wanted clips need a {name} each; columns: {', '.join(wanted.column_names)}")
-    finished = [read_done(store, corpus, key)] + ([] if retry_failed else [read_failed(store, corpus, key)])
-    return exclude(wanted, pa.concat_tables(finished))
+    folder = store.part_folder(corpus, key, "features")
+    features = read_stable(store, folder, lambda: scan_parts(store, corpus, key, "features"))
+    failures = read_stable(store, folder, lambda: scan_parts(store, corpus, key, "failures"))
+    newest = _newest_hashes([*features, *failures], wanted["clip_id"].combine_chunks())
+    is_newest = pc.fill_null(pc.equal(newest, wanted["input_hash"].combine_chunks()), False)
+    accepted = _stacked(features if retry_failed else [*features, *failures])
+    is_there = pc.is_in(_pairs(wanted), value_set=_pairs(accepted))
+    return wanted.filter(pc.invert(pc.and_(is_newest, is_there.combine_chunks())))
 
 
 def exclude(rows: pa.Table, unwanted: pa.Table) -> pa.Table:
@@ -107,8 +116,19 @@ def _list_names(store: Store, folder: str) -> Sequence[str]:
 
 
 def _read_ids(store: Store, corpus: str, key: str, kind: PartKind) -> pa.Table:
-    parts = read_stable(store, store.part_folder(corpus, key, kind), lambda: scan_parts(store, corpus, key, kind))
+    return _stacked(read_stable(store, store.part_folder(corpus, key, kind), lambda: scan_parts(store, corpus, key, kind)))
+
+
+def _stacked(parts: Sequence[PartIds]) -> pa.Table:
     return pa.concat_tables([_ID_SCHEMA.empty_table(), *(part.ids.cast(_ID_SCHEMA) for part in parts)])
+
+
+def _newest_hashes(parts: Sequence[PartIds], clip_ids: pa.Array) -> pa.Array:
+    """The input hash of each clip's newest row in any part, null where there is none."""
+    selection = select_rows(parts, clip_ids)
+    first_of_part = np.cumsum([0, *(part.ids.num_rows for part in parts)])
+    rows = first_of_part[selection.part_of_clip] + selection.row_of_clip
+    return _stacked(parts)["input_hash"].combine_chunks().take(pa.array(rows, mask=selection.is_missing))
 
 
 def _pairs(table: pa.Table) -> pa.ChunkedArray:

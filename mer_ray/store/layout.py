@@ -5,7 +5,6 @@
 """
 
 import os
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any, Literal
 import fsspec
 
 from mer_ray.core.errors import StoreError
+from mer_ray.core.manifest import CORPUS_NAME
 
 PartKind = Literal["features", "failures"]
 
 RECORD_NAME = "_encoder.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,6 @@ def open_store(url: str | Path) -> Store:
 
 
 def _checked(name: str, what: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not CORPUS_NAME.fullmatch(name):
         raise StoreError(f"{what} {name!r}: cannot be a folder's name; use letters, digits and . _ @ + -, starting with a letter or digit")
     return name

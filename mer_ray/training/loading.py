@@ -1,7 +1,6 @@
 """Manifest and store -> TrainingData."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,8 @@ from mer_ray.core.batch import TaskSpec
 from mer_ray.core.errors import RunError
 from mer_ray.core.manifest import read_manifest
 from mer_ray.core.media_types import FloatArray
-from mer_ray.store.catalog import read_failed, resolve_encoder
+from mer_ray.store.catalog import resolve_encoder
+from mer_ray.store.failures import read_failures
 from mer_ray.store.layout import Store, open_store
 from mer_ray.store.reader import read_pooled
 from mer_ray.training.config import FoldsProtocol, SplitsProtocol, TrainConfig
@@ -103,19 +103,16 @@ def _read_streams(config: TrainConfig, corpus: str, clip_ids: list[str]) -> tupl
 
 
 def _read_features(store: Store, corpus: str, config: StreamConfig, clip_ids: list[str]) -> tuple[EncoderFeatures, int]:
+    """The features of all clips, and how many of them failed: where a clip's newest row is a failure, older features are of other media."""
     record = resolve_encoder(store, corpus, config.encoder)
     layers = pick_layers(config, record.key, list(record.layers))
     pooled = read_pooled(store, corpus, record, layers, config.statistics, clip_ids)
-    failed = set(pooled.missing) & _failed_ids(store, corpus, record.key) if pooled.missing else set()
-    never = len(pooled.missing) - len(failed)
+    failed = set(read_failures(store, corpus, record.key)["clip_id"].to_pylist())
+    never = [clip_id for clip_id in pooled.missing if clip_id not in failed]
     if never:
-        example = next(clip_id for clip_id in pooled.missing if clip_id not in failed)
         raise RunError(
-            f"{store.url}: {record.key} lacks features of {never} of {len(clip_ids)} clips (one is {example!r}); "
+            f"{store.url}: {record.key} lacks features of {len(never)} of {len(clip_ids)} clips (one is {never[0]!r}); "
             f"run `mer-ray extract` with this manifest, store and encoder"
         )
-    return EncoderFeatures(record.key, record.modality, layers, pooled.present, pooled.columns), len(failed)
-
-
-def _failed_ids(store: Store, corpus: str, key: str) -> set[Any]:
-    return set(read_failed(store, corpus, key)["clip_id"].to_pylist())
+    has_failed_N = np.array([clip_id in failed for clip_id in clip_ids], dtype=bool)
+    return EncoderFeatures(record.key, record.modality, layers, pooled.present & ~has_failed_N, pooled.columns), int(has_failed_N.sum())

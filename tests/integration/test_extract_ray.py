@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mer_ray.core.config import parse_config
-from mer_ray.core.errors import ClusterError, RunError
+from mer_ray.core.errors import ClusterError, RunError, StoreError
 from mer_ray.core.manifest import read_manifest
 from mer_ray.corpora.synthetic.config import SynthConfig
 from mer_ray.extraction.config import ExtractConfig
@@ -142,6 +142,9 @@ def test_too_many_failures_end_in_an_error_and_lose_nothing(corpus: Path, ray_cl
     config = extract_config(corpus)
     with pytest.raises(RunError, match=r"12 of 36 \(clip, encoder\) pairs failed, 33.3%.*--retry-failed"):
         extract(config)
+    with pytest.raises(RunError, match=r"12 of 36 \(clip, encoder\) pairs failed"):
+        extract(config)
+    assert sum(extract(config.model_copy(update={"max_failure_rate": 0.5})).standing.values()) == 12
     spectral, _, hashing = keys_of(config)
     assert len(done_ids(config, spectral)) == 6
     assert len(done_ids(config, hashing)) == NUM_CLIPS
@@ -220,3 +223,15 @@ def test_a_killed_extraction_goes_on_and_every_clip_is_read_once(corpus: Path, t
         pooled = read_pooled(reader, name, record, list(record.layers)[:1], ("mean",), wanted)
         assert list(pooled.clip_ids) == wanted
         assert not pooled.missing
+
+
+def test_an_error_of_a_worker_arrives_as_it_was_raised(corpus: Path, ray_cluster: None):
+    make_manifest(corpus)
+    config = extract_config(corpus, encoders=[{"name": "hashing"}])
+    extract(config)
+    record = next(Path(config.store).rglob("_encoder.json"))
+    record.write_text(record.read_text().replace('"surface":', '"other":'))
+    for part in Path(config.store).rglob("part-*.parquet"):
+        part.unlink()
+    with pytest.raises(StoreError, match="describes another encoder under the same key"):
+        extract(config)

@@ -81,7 +81,8 @@ def _without_places(begun: Any, wanted: Any) -> Any:
 def plan_clips(config: SynthConfig, latents: Latents) -> tuple[list[ClipPlan], int]:
     """The files that are still to be made, and how many clips have none, for want of face and voice."""
     folder = config.out / CLIPS_FOLDER
-    done = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    # A crash of the machine can leave a file whose name was written and whose bytes were not.
+    done = {entry.name for entry in os.scandir(folder) if entry.stat().st_size > 0} if folder.is_dir() else set()
     plans, num_without_file = [], 0
     for index, clip_id in enumerate(latents.clip_ids()):
         path = _clip_path(config, latents, index)
