@@ -71,7 +71,8 @@ def run(words: Words = None, print_config: PrintConfig = False, dry_run: DryRun 
         return
     if dry_run:
         for number, step in enumerate(job.steps, start=1):
-            state = "finished, would be skipped" if is_finished(step.verb, step.config) else "to do"
+            finds_rest = step.verb.reads(step.config) is None
+            state = "finished, would be skipped" if is_finished(step.verb, step.config) else "does what is left" if finds_rest else "to do"
             _print(f"step {number}: {step.verb.name} -> {', '.join(step.verb.writes(step.config))}: {state}")
         return
 

@@ -18,6 +18,7 @@ from transformers import HubertConfig, HubertModel
 
 from mer_ray.bench.command import run_command
 from mer_ray.bench.figure import Figure
+from mer_ray.core.artefacts import num_cores
 from mer_ray.core.media_types import Clip
 from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
@@ -37,7 +38,7 @@ def measure_extraction() -> list[Figure]:
     Floor: the faster of P processes of one thread and one process of P threads, decoding and encoding the same clips
     in plain loops, first work to last.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = num_cores()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _make_clips(folder, cores)

@@ -9,13 +9,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from os import sched_getaffinity
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mer_ray.bench.figure import Figure
+from mer_ray.core.artefacts import num_cores
 from mer_ray.core.errors import StoreError
 from mer_ray.core.media_types import Features
 from mer_ray.store.layout import open_store
@@ -51,7 +51,7 @@ def measure_store() -> list[Figure]:
         readers: dict[str, Callable[[], Columns]] = {
             "store": lambda: _read_store(folder / "store", record, clip_ids),
             "loop": lambda: _read_vectors(folder / "vectors", clip_ids, 1),
-            "threads": lambda: _read_vectors(folder / "vectors", clip_ids, len(sched_getaffinity(0))),
+            "threads": lambda: _read_vectors(folder / "vectors", clip_ids, num_cores()),
             "stacks": lambda: _read_stacks(folder / "stacks", clip_ids),
         }
         seconds = _time_alternating(readers, columns)
@@ -100,7 +100,7 @@ def _write_store(folder: Path, record: EncoderRecord, clip_ids: list[str], colum
 
 def _read_store(folder: Path, record: EncoderRecord, clip_ids: list[str]) -> Columns:
     stored = read_pooled(open_store(folder), CORPUS, record, clip_ids=clip_ids)
-    with ThreadPoolExecutor(len(sched_getaffinity(0))) as executor:
+    with ThreadPoolExecutor(num_cores()) as executor:
         values = executor.map(lambda values_ND: values_ND.astype(np.float32), stored.columns.values())
         return dict(zip(stored.columns, values, strict=True))
 

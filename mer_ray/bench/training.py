@@ -3,7 +3,6 @@
 Shapes: N clips, B clips of a batch, D feature dimension, S streams, H hidden.
 """
 
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from mer_ray.batching import Stream, StreamConfig
 from mer_ray.bench.figure import Figure
+from mer_ray.core.artefacts import num_cores
 from mer_ray.core.batch import StreamSpec, TaskSpec
 from mer_ray.core.media_types import MODALITIES
 from mer_ray.training.communicator import Communicator
@@ -35,7 +35,7 @@ def measure_training() -> list[Figure]:
 
     Bare: the attention baseline and its loop as one writes them by hand for complete clips, on the same tensors.
     """
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(num_cores())
     learner = _make_learner()
     bare = _BareTraining(learner)
     sides: dict[str, Callable[[], object]] = {"ours": learner.train_epoch, "bare": bare.train_epoch}

@@ -38,6 +38,13 @@ def git_revision() -> str | None:
     return found.stdout.strip() or None
 
 
+def num_cores() -> int:
+    """The processor cores that this process may use; all of the machine's where the system knows no affinity."""
+    # Not `os.sched_getaffinity` by name: it is missing, for mypy too, on macOS and Windows.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def hardware() -> dict[str, Any]:
     """The machine that a figure was measured on: processor, cores, memory (GiB)."""
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -45,7 +52,7 @@ def hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": num_cores(),
         "memory_gib": round(memory_gib, 1),
     }
 

@@ -3,14 +3,15 @@
 import difflib
 import hashlib
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mer_ray.core.errors import ConfigError
 
@@ -25,6 +26,16 @@ class Config(BaseModel):
     """Base of all configs: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="after")
+    def _local_paths_are_no_urls(self) -> Self:
+        # pathlib would make a folder named `s3:` of it.
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for path in value if isinstance(value, tuple) else (value,):
+                if isinstance(path, Path) and re.match(r"[A-Za-z][A-Za-z0-9+]+:/", str(path)):
+                    raise ValueError(f"{name}: a local path is needed, not the URL {str(path)!r}")
+        return self
 
 
 def where_or_how_fast(default: Any = ..., **field_options: Any) -> Any:

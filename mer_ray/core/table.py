@@ -29,7 +29,7 @@ class Table:
             drawn.add_row(*[_shown(value) for value in row])
         console.print(drawn)
         for note in self.notes:
-            console.print(note, highlight=False, markup=False)
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def _shown(value: Any) -> str:

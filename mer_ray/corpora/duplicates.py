@@ -21,7 +21,8 @@ def find_repeats(scan: Scan, contents: Mapping[str, int]) -> tuple[list[Fault], 
     """Faults of clips that share media, and a number per row: rows that show the same segment of the same media share it.
 
     `contents`: path -> number of its content, for the files that can be read. Overlapping segments of one content in two splits
-    or folds are faults, and where a speaker is unknown all segments of one content in two folds; the same segment twice in one split is one only where emotion or speaker differ.
+    or folds are faults, and where a speaker is unknown any segments of one content in two folds; the same segment twice in one
+    split is a fault only where emotion or speaker differ.
     """
     rows = scan.table.select(_COLUMNS).to_pylist()
     rows_of = _rows_of_contents(rows, contents)

@@ -69,7 +69,8 @@ class StratifiedFoldsConfig(BaseFoldsConfig):
         num_groups = len(np.unique(groups))
         if num_groups < self.num_folds:
             raise ManifestError(
-                f"folds: {self.num_folds} folds, but {num_groups} speakers (or media of unknown speakers) with labelled clips, and none may be in two folds; "
+                f"folds: {self.num_folds} folds, but {num_groups} speakers (or media of unknown speakers) with labelled clips, "
+                "and none may be in two folds; "
                 f"take at most {num_groups} folds"
             )
         options = {"n_splits": self.num_folds, "shuffle": True, "random_state": self.seed}

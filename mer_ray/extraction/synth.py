@@ -1,10 +1,10 @@
 """`mer-ray synth`: make a synthetic corpus, as media files or as a feature store."""
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from mer_ray.core.artefacts import num_cores
 from mer_ray.core.progress import track
 from mer_ray.core.table import Table
 from mer_ray.corpora.synthetic.clip import render_clips
@@ -71,7 +71,7 @@ def _make_media(config: SynthConfig, latents: Latents) -> int:
     prepare_clips_folder(config.out)
     plans, num_without_file = plan_clips(config, latents)
     with track("synth", total=len(plans)) as bar:
-        for _ in render_clips(plans, config.num_processes or len(os.sched_getaffinity(0))):
+        for _ in render_clips(plans, config.num_processes or num_cores()):
             bar.advance()
     is_new = not (config.out / CORPUS_FILE).is_file()
     return len(plans) + (num_without_file if is_new else 0)

@@ -21,7 +21,7 @@ class AttentionConfig(Config):
     """MERBench searches `hidden` in 64, 128, 256 and `dropout` in 0.2 to 0.5; `input_dropout` is our addition for wide features."""
 
     name: Literal["attention"] = "attention"
-    hidden: int = Field(128, ge=1)
+    hidden: int = Field(128, ge=1, le=65_536)
     dropout: float = Field(0.3, ge=0, lt=1)
     input_dropout: float = Field(0.0, ge=0, lt=1)
 

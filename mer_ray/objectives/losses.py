@@ -5,10 +5,11 @@ Shapes: B clips, C classes, T terms of the loss.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,7 +19,7 @@ from mer_ray.core.errors import ConfigError
 EMOTION = "emotion"
 UNKNOWN = -1
 
-ClassWeights = Literal["none", "balanced"] | dict[str, float]
+ClassWeights = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Which rows a folder of parts holds: their ids only, read from all parts at once."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from mer_ray.core.artefacts import num_cores
 from mer_ray.core.errors import StoreError
 from mer_ray.store.layout import PartKind, Store
 from mer_ray.store.parts import PartGoneError, list_parts, open_part
@@ -55,7 +55,7 @@ def scan_parts(store: Store, corpus: str, key: str, kind: PartKind) -> list[Part
 
 def map_threads(store: Store, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Apply a function to all items, as many at once as the machine or the network likes; results in order."""
-    num_threads = len(os.sched_getaffinity(0)) if store.is_local else NUM_REMOTE_THREADS
+    num_threads = num_cores() if store.is_local else NUM_REMOTE_THREADS
     with ThreadPoolExecutor(num_threads) as executor:
         return list(executor.map(function, items))
 

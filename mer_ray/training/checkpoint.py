@@ -11,10 +11,19 @@ from mer_ray.core.errors import RunError
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write atomically: a kill in the middle leaves the last checkpoint."""
+    """Write atomically: a kill in the middle leaves the last checkpoint.
+
+    Raises:
+        RunError: the disk is full, or may not be written to.
+
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(state, temporary)
+    try:
+        torch.save(state, temporary)
+    except (RuntimeError, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot be written; free space there (or let it be written to), and start the run again") from error
     os.replace(temporary, path)
 
 
@@ -26,9 +35,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise RunError(
-            f"{path}: not a checkpoint that can be read ({str(error).partition(chr(10))[0]}); delete it to train this part anew"
+            f"{path}: not a checkpoint that can be read (damaged, or more than tensors and plain values); delete it to train this part anew"
         ) from error
+    if not isinstance(state, dict):
+        raise RunError(f"{path}: not a checkpoint that can be read (holds {type(state).__name__}); delete it to train this part anew")
     return state

@@ -11,6 +11,8 @@ from mer_ray.core.config import Config, apply_overrides, parse_config, where_or_
 from mer_ray.models import AnyModel, AttentionConfig
 from mer_ray.objectives import ClassWeights, metric_names
 
+# What predictions store a seed in.
+LARGEST_SEED = 2**31 - 1
 ValueName = Literal["valence", "arousal", "dominance"]
 
 # What candidates may not change: the data, the protocol, or where and how the run is done.
@@ -65,7 +67,7 @@ class EarlyStopping(Config):
     """Stop after `patience` epochs without a better dev `metric`; the best epoch's weights predict."""
 
     metric: str = "weighted_f1"
-    patience: int = Field(15, ge=1)
+    patience: int = Field(15, ge=1, le=100_000)
 
 
 class TrainConfig(Config):
@@ -83,24 +85,24 @@ class TrainConfig(Config):
     model: AnyModel = AttentionConfig()
     values: list[ValueName] = Field([])
     protocol: Annotated[FoldsProtocol | SplitsProtocol, Field(discriminator="name")] = FoldsProtocol()
-    seeds: list[int] = Field([0], min_length=1)
-    epochs: int = Field(60, ge=1)
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    seeds: list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field([0], min_length=1)
+    epochs: int = Field(60, ge=1, le=100_000)
+    batch_size: int = Field(32, ge=1, le=1_000_000)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     warm_up: float = Field(0.05, ge=0, lt=1, description="share of all steps in which the learning rate rises from 0")
-    weight_decay: float = Field(1e-2, ge=0)
-    gradient_clip: float | None = Field(1.0, gt=0)
+    weight_decay: float = Field(1e-2, ge=0, allow_inf_nan=False)
+    gradient_clip: float | None = Field(1.0, gt=0, allow_inf_nan=False)
     class_weights: ClassWeights = "none"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    value_weight: float = Field(1.0, ge=0)
+    value_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
     early_stopping: EarlyStopping | None = None
     normalise: Normalise = "train"
     candidates: list[dict[str, Any]] = Field([])
     select_metric: str = "weighted_f1"
-    num_workers: int = where_or_how_fast(1, ge=1)
+    num_workers: int = where_or_how_fast(1, ge=1, le=10_000)
     device: Literal["auto", "cpu", "cuda"] = where_or_how_fast("auto")
     precision: Literal["auto", "float32", "bfloat16"] = where_or_how_fast("auto")
-    checkpoint_interval_s: float = where_or_how_fast(10.0, ge=0)
+    checkpoint_interval_s: float = where_or_how_fast(10.0, ge=0, allow_inf_nan=False)
 
     @field_validator("seeds", "values")
     @classmethod

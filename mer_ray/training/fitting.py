@@ -182,12 +182,23 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        self.model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._schedule.last_epoch = state["schedule"]["last_epoch"]
-        self.history = list(state["history"])
-        self.best_epoch, self._best_score, self._best_weights = state["best_epoch"], state["best_score"], state["best_weights"]
+        """Go on from a `state`.
+
+        Raises:
+            RunError: it is not one of this model.
+
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self._schedule.last_epoch = state["schedule"]["last_epoch"]
+            self.history = list(state["history"])
+            self.best_epoch, self._best_score, self._best_weights = state["best_epoch"], state["best_score"], state["best_weights"]
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"{self.partition.label}, seed {self.seed}: last.pt holds no state of this model; "
+                "delete this fit's folder under checkpoints to train it anew"
+            ) from error
 
 
 class CosineSchedule:

@@ -48,6 +48,17 @@ def run_fits_on_ray(config: TrainConfig, data: TrainingData, folder: RunFolder) 
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+def find_device_type(config: TrainConfig) -> str:
+    """`cuda` where the cluster has a GPU for every worker, else `cpu`.
+
+    Raises:
+        ClusterError: as `run_fits_on_ray`.
+
+    """
+    with ray_session():
+        return "cuda" if _use_gpu(config) else "cpu"
+
+
 def _run_worker(job: dict[str, Any]) -> None:
     config: TrainConfig = job["config"]
     data: TrainingData = ray.get(job["data"])

@@ -46,6 +46,7 @@ def describe_run(config: TrainConfig, data: TrainingData, identity: str, found: 
         "select_metric": config.select_metric if config.candidates else None,
         "chosen": None,
         "seconds": None,
+        "precision": config.precision,
         "num_workers": config.num_workers,
         "hardware": {**artefacts.hardware(), "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None},
     }

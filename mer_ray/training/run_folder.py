@@ -80,10 +80,14 @@ class RunFolder:
 
     def _what_differs(self, config: TrainConfig) -> str:
         """The keys in which the run that lies here has other values."""
-        there = yaml.safe_load((self.root / "config.yaml").read_text(encoding="utf-8"))
+        try:
+            there = yaml.safe_load((self.root / "config.yaml").read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            there = None
+        if not isinstance(there, dict):
+            return "its config.yaml cannot be read"
         here = yaml.safe_load(dump_yaml(config))
-        wanted = identity_fields(config)
-        keys = [key for key in wanted if there.get(key) != here.get(key)]
+        keys = [key for key in (*identity_fields(config), "precision") if there.get(key) != here.get(key)]
         return f"{', '.join(keys)} differ" if keys else "its data (clips, labels, folds or features) differ"
 
     def read_facts(self) -> dict[str, Any]:
@@ -145,13 +149,29 @@ class FitFolder:
         return self.finished_path.is_file()
 
     def history(self) -> list[dict[str, Any]]:
-        """The rows of a finished fit."""
-        rows: list[dict[str, Any]] = _read_json(self.finished_path)["history"]
+        """The rows of a finished fit.
+
+        Raises:
+            RunError: the file is damaged.
+
+        """
+        rows = _read_json(self.finished_path).get("history")
+        if not isinstance(rows, list):
+            raise RunError(f"{self.finished_path}: holds no history of a fit; delete {self.root} to train this part anew")
         return rows
 
     def predictions(self) -> pa.Table:
-        """All predictions of a finished fit."""
-        return pq.read_table(self.root / "predictions.parquet")
+        """All predictions of a finished fit.
+
+        Raises:
+            RunError: the file is missing or damaged.
+
+        """
+        path = self.root / "predictions.parquet"
+        try:
+            return pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise RunError(f"{path}: is missing or not a Parquet file that can be read; delete {self.root} to train this part anew") from error
 
     def finish(self, last: dict[str, Any], best: dict[str, Any], predictions: pa.Table, summary: dict[str, Any]) -> None:
         """Write the results; the fit is finished when the summary is there."""
@@ -173,9 +193,16 @@ class CheckpointKeeper:
         self._written_s = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The last state, None for a new fit."""
+        """The last state, None for a new fit.
+
+        Raises:
+            RunError: the file is damaged, or holds something else.
+
+        """
         state = read_checkpoint(self._fit.last_path) if self._fit.last_path.is_file() else {}
         # Bare weights are left by a kill in the middle of `finish`: that fit starts anew, and ends the same.
+        if state and "optimiser" not in state and set(state) != {"model"}:
+            raise RunError(f"{self._fit.last_path}: holds no state of a training; delete {self._fit.root} to train this part anew")
         return state if "optimiser" in state else None
 
     def keep(self, learner: Learner) -> None:
@@ -199,7 +226,9 @@ class NoKeeper:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{path}: not valid JSON ({error}); delete the run folder to train anew") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: holds {type(value).__name__}, not a mapping; delete the run folder to train anew")
     return value

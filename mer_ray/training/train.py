@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mer_ray.core.artefacts import write_json
 from mer_ray.core.config import identity_of
+from mer_ray.core.errors import RunError
 from mer_ray.core.table import Table
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
@@ -22,7 +24,7 @@ from mer_ray.training.run_fits import run_fits
 from mer_ray.training.run_folder import RunFolder
 from mer_ray.training.scoring import score_splits
 from mer_ray.training.training_data import TrainingData
-from mer_ray.training.worker import choose_device, make_worker
+from mer_ray.training.worker import choose_device, make_worker, precision_on
 
 __all__ = ["RunSummary", "plan_training", "train"]
 
@@ -71,9 +73,11 @@ def train(config: TrainConfig) -> RunSummary:
 
 def train_on(config: TrainConfig, data: TrainingData, start_s: float) -> RunSummary:
     """As `train`, on data that is loaded; paths in the config are absolute."""
+    _refuse_one_class(data)
     found = partitions(config.protocol, data)
     folder = RunFolder(config.out)
-    identity = identity_of(config, data=data.digest())
+    config = _with_known_precision(config)
+    identity = identity_of(config, data=data.digest(), precision=config.precision)
     folder.open(config, identity, describe_run(config, data, identity, found))
     if folder.is_complete:
         return RunSummary(folder.root, folder.read_facts(), folder.read_scores()["splits"], was_complete=True)
@@ -85,6 +89,31 @@ def train_on(config: TrainConfig, data: TrainingData, start_s: float) -> RunSumm
 
         run_fits_on_ray(config, data, folder)
     return _finish(config, data, folder, found, start_s)
+
+
+def _refuse_one_class(data: TrainingData) -> None:
+    classes = data.task.classes
+    labelled = [name for name, count in zip(classes, data.class_counts(np.arange(data.num_clips)), strict=True) if count > 0]
+    if len(classes) < 2 or len(labelled) == 1:
+        raise RunError(
+            f"{data.corpus}: a classifier needs clips of at least 2 emotions, this corpus has {', '.join(labelled) or 'none'}; "
+            "label clips of another emotion, or join another corpus"
+        )
+
+
+def _with_known_precision(config: TrainConfig) -> TrainConfig:
+    """`precision: auto` as the type that the workers will use: numbers depend on it, so a run must go on with the same."""
+    if config.precision != "auto":
+        return config
+    if config.num_workers == 1:
+        device_type = choose_device(config).type
+    elif config.device != "auto":
+        device_type = config.device
+    else:
+        from mer_ray.training.ray_trainer import find_device_type
+
+        device_type = find_device_type(config)
+    return config.model_copy(update={"precision": precision_on(config, device_type)})
 
 
 def _finish(config: TrainConfig, data: TrainingData, folder: RunFolder, found: list[Partition], start_s: float) -> RunSummary:

@@ -1,6 +1,7 @@
 """One worker of a training: the data on its device, and its link to the others."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -32,9 +33,14 @@ def make_worker(config: TrainConfig, data: TrainingData, communicator: Communica
 
 def compute_type(config: TrainConfig, device: torch.device) -> torch.dtype:
     """`precision: auto` is bfloat16 autocast on a GPU, float32 on a CPU."""
+    return torch.bfloat16 if precision_on(config, device.type) == "bfloat16" else torch.float32
+
+
+def precision_on(config: TrainConfig, device_type: str) -> Literal["float32", "bfloat16"]:
+    """The name of the compute type on `cpu` or `cuda`."""
     if config.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+        return "bfloat16" if device_type == "cuda" else "float32"
+    return config.precision
 
 
 def choose_device(config: TrainConfig) -> torch.device:

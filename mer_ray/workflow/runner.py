@@ -1,4 +1,4 @@
-"""Run a job's steps in order; a step that finished before, and whose config and inputs are unchanged, is skipped."""
+"""Run a job's steps in order; a step that finished before is skipped while its config, inputs and outputs are unchanged."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -39,21 +39,30 @@ def _run_step(verb: Verb[Any], config: Any) -> StepResult:
     start_s = perf_counter()
     if is_finished(verb, config):
         return StepResult(verb.name, (), 0.0, skipped=True)
-    marker = _marker(verb, config)
+    marker, reads = _marker(verb, config), verb.reads(config)
     marker.unlink(missing_ok=True)
-    inputs_before = fingerprint(verb.reads(config))
+    inputs_before = None if reads is None else fingerprint(reads)
     tables = verb.run(config)
-    write_json(marker, {"verb": verb.name, "config": _config_digest(config), "inputs": inputs_before})
+    if inputs_before is not None:
+        write_json(marker, _record(verb, config, inputs_before))
     return StepResult(verb.name, tuple(tables), perf_counter() - start_s, skipped=False)
 
 
 def is_finished(verb: Verb[Any], config: Any) -> bool:
-    """Whether the step's marker stands, its outputs are there, and nothing that it read has changed since."""
-    marker = _marker(verb, config)
-    if verb.finds_its_own_rest or not marker.is_file() or not all(Path(path).exists() for path in verb.writes(config)):
+    """Whether the step's marker stands, and neither what it read nor what it wrote has changed since."""
+    reads, marker = verb.reads(config), _marker(verb, config)
+    if reads is None or not marker.is_file():
         return False
-    recorded = json.loads(marker.read_text(encoding="utf-8"))
-    return bool(recorded == {"verb": verb.name, "config": _config_digest(config), "inputs": fingerprint(verb.reads(config))})
+    try:
+        recorded = json.loads(marker.read_text(encoding="utf-8"))
+    except ValueError:
+        # A damaged marker proves nothing: the step runs again.
+        return False
+    return bool(recorded == _record(verb, config, fingerprint(reads)))
+
+
+def _record(verb: Verb[Any], config: Any, inputs: str) -> dict[str, str]:
+    return {"verb": verb.name, "config": _config_digest(config), "inputs": inputs, "outputs": fingerprint(verb.writes(config))}
 
 
 def _marker(verb: Verb[Any], config: Any) -> Path:

@@ -22,24 +22,31 @@ ConfigType = TypeVar("ConfigType", bound=Config)
 
 @dataclass(frozen=True)
 class Verb(Generic[ConfigType]):
-    """One verb: `run` does the work, `plan` says what it would do; `reads` and `writes` are its local files and folders."""
+    """One verb: `run` does the work, `plan` says what it would do, `writes` are the files and folders it makes.
+
+    `reads` are the local files and folders that decide what it makes, for a verb that a job may skip; None for a verb that
+    compares what is wanted with what is there itself and does only what is left.
+    """
 
     name: str
     config_class: type[ConfigType]
     run: Callable[[ConfigType], list[Table]]
     plan: Callable[[ConfigType], Table]
-    reads: Callable[[ConfigType], list[str]]
     writes: Callable[[ConfigType], list[str]]
-    # A verb that compares what is wanted with what is there itself costs little when nothing is left: it always runs.
-    finds_its_own_rest: bool = False
+    reads: Callable[[ConfigType], list[str] | None]
 
 
 def _plan_from(title: str, **facts: object) -> Table:
     return Table(title, ("what", "value"), tuple((name.replace("_", " "), str(value)) for name, value in facts.items()))
 
 
-def _local(url: str) -> list[str]:
-    return [] if "://" in url else [url]
+def _manifest_reads(config: ManifestConfig) -> list[str] | None:
+    """The table or folder; media that a table names are compared by the extraction. A bucket is listed anew each time."""
+    return None if "://" in config.corpus.path else [config.corpus.path]
+
+
+def _finds_its_own_rest(config: Config) -> None:
+    return None
 
 
 def _synth_writes(config: SynthConfig) -> list[str]:
@@ -65,40 +72,39 @@ VERBS: dict[str, Verb[Any]] = {
         SynthConfig,
         run=lambda config: synthesise(config).tables(),
         plan=_plan_synth,
-        reads=lambda config: [],
         writes=_synth_writes,
+        reads=_finds_its_own_rest,
     ),
     "manifest": Verb(
         "manifest",
         ManifestConfig,
         run=lambda config: build_manifest(config).tables(),
         plan=_plan_manifest,
-        reads=lambda config: _local(config.corpus.path),
         writes=lambda config: [str(config.out)],
+        reads=_manifest_reads,
     ),
     "extract": Verb(
         "extract",
         ExtractConfig,
         run=lambda config: extract(config).tables(),
         plan=lambda config: plan_extraction(config).table(),
-        reads=lambda config: [str(config.manifest)],
         writes=lambda config: [config.store],
-        finds_its_own_rest=True,
+        reads=_finds_its_own_rest,
     ),
     "train": Verb(
         "train",
         TrainConfig,
         run=lambda config: [train(config).table()],
         plan=plan_training,
-        reads=lambda config: [str(config.manifest), *_local(config.store)],
         writes=lambda config: [str(config.out)],
+        reads=_finds_its_own_rest,
     ),
     "report": Verb(
         "report",
         ReportConfig,
         run=lambda config: write_report(config).tables(),
         plan=_plan_report,
-        reads=lambda config: [str(path) for path in config.runs],
         writes=lambda config: [str(config.out)],
+        reads=_finds_its_own_rest,
     ),
 }

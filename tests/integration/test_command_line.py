@@ -54,13 +54,17 @@ def test_the_demo_in_small_and_again(mer_ray: Callable[..., Answer], tmp_path: P
     for name in ("audio", "vision", "text", "fused"):
         predictions = pq.read_table(tmp_path / "demo" / "runs" / name / "predictions" / "test.parquet")
         assert predictions.num_rows == 60
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*") if path.is_file() and path.name != "report.html"}
     again = mer_ray(*words)
     assert again.code == 0
-    assert again.out.count("finished before: skipped") == 7, "all but the extraction, which finds nothing left to do"
+    assert again.out.count("finished before: skipped") == 1
+    assert again.out.count("was complete already; nothing was trained") == 4
     assert "Nothing was left to do." in again.out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
     states = mer_ray(*words, "--dry-run").out
-    assert states.count("finished, would be skipped") == 7
+    assert states.count("finished, would be skipped") == 1
+    assert states.count("does what is left") == 7
 
 
 @pytest.mark.parametrize(
@@ -76,6 +80,7 @@ def test_the_demo_in_small_and_again(mer_ray: Callable[..., Answer], tmp_path: P
         (["extract", "manifest=m.parquet", "store=s", "encoders=[{name: spectral}]", "max_failure_rate=2"], 2, "less than or equal to 1"),
         (["manifest", "corpus.name=files", "corpus.path=nowhere", "out=m.parquet"], 1, "nowhere"),
         (["report", "nowhere"], 1, "nowhere"),
+        (["synth", "out=s3://bucket/corpus"], 2, "out: a local path is needed, not the URL"),
         (["synth", "out=/proc/nowhere", "num_clips=1"], 1, "/proc/nowhere"),
         (["schema", "trian"], 2, "no verb 'trian'. Allowed: synth, manifest"),
         (["bench", "everything"], 2, "no group everything. Allowed: demo"),

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mer_ray.core.errors import ManifestError
-from mer_ray.core.manifest import MANIFEST_SCHEMA, Manifest, ManifestFacts, read_manifest, resolve_path, write_manifest
+from mer_ray.core.manifest import MANIFEST_SCHEMA, METADATA_KEY, Manifest, ManifestFacts, read_manifest, resolve_path, write_manifest
 
 FACTS = ManifestFacts(
     corpus="tiny", classes=("sad", "happy"), root="/data", value_ranges={"valence": (-5.0, 5.0)}, folds="leave one speaker out"
@@ -78,3 +78,12 @@ def test_another_table_is_no_manifest(tmp_path: Path, columns: dict[str, list[ob
     pq.write_table(pa.table(columns), tmp_path / "clips.parquet")
     with pytest.raises(ManifestError, match=r"not a manifest of mer_ray.*\{name: table, path: clips\.parquet\}"):
         read_manifest(tmp_path / "clips.parquet")
+
+
+@pytest.mark.parametrize("damaged", [b"{}", b"{", b"[1]", b'{"corpus": "a", "classes": 3, "root": "/"}', b"\xff"])
+def test_damaged_metadata_is_one_line_of_error(tmp_path: Path, damaged: bytes):
+    schema = MANIFEST_SCHEMA.with_metadata({METADATA_KEY: damaged})
+    pq.write_table(schema.empty_table(), tmp_path / "m.parquet")
+    with pytest.raises(ManifestError, match=r"m\.parquet: damaged mer_ray metadata: .*make the file anew") as caught:
+        read_manifest(tmp_path / "m.parquet")
+    assert "\n" not in str(caught.value)

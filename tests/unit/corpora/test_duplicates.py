@@ -1,7 +1,7 @@
 import pytest
 
 from mer_ray.corpora._base import Scan, manifest_table
-from mer_ray.corpora.duplicates import find_repeats
+from mer_ray.corpora.duplicates import find_repeats, number_media
 
 
 def scan_of(**columns: list[object]) -> Scan:
@@ -66,3 +66,29 @@ def test_the_same_media_with_other_labels_contradicts_itself():
 
 def test_clips_without_readable_files_have_no_repeats():
     assert find_repeats(scan_of(path=["a", "a"], split=["train", "test"]), {}) == ([], [0, 1])
+
+
+def test_media_of_unknown_speakers_in_two_folds_leaks():
+    scan = scan_of(path=["a", "b", "a"], fold=[0, 0, 1], start_s=[0.0, None, 5.0], end_s=[1.0, None, 6.0])
+    allowed = "allowed: one fold for one media where segments overlap or speakers are unknown"
+    assert sorted(faults_of(scan, a=0, b=1)) == [
+        f"row 2, clip 'c0', fold: fold 0 shows the same media as row 4 (clip 'c2') in fold 1; {allowed}",
+        f"row 4, clip 'c2', fold: fold 1 shows the same media as row 2 (clip 'c0') in fold 0; {allowed}",
+    ]
+
+
+@pytest.mark.parametrize(("start_s", "rows"), [(5.0, set()), (0.5, {2, 3})])
+def test_media_of_known_speakers_leaks_between_folds_where_it_overlaps(start_s: float, rows: set[int]):
+    scan = scan_of(path=["a", "a"], speaker_id=["x", "y"], fold=[0, 1], start_s=[0.0, start_s], end_s=[1.0, 6.0])
+    assert {fault.row for fault in find_repeats(scan, {"a": 0})[0]} == rows
+
+
+def test_clips_without_a_fold_leak_into_none():
+    assert faults_of(scan_of(path=["a", "a"], fold=[None, 1]), a=0) == []
+
+
+def test_media_numbers_join_all_clips_of_one_content():
+    scan = scan_of(path=["a", "a", "c", None, "d"], audio_path=[None, "b", None, "b", None], start_s=[0.0, 0.5, None, None, None])
+    first, second, third, fourth, fifth = number_media(scan, {"a": 0, "b": 1, "c": 2})
+    assert first == second == fourth
+    assert len({first, third, fifth}) == 3

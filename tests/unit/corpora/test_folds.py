@@ -75,6 +75,13 @@ def test_clips_of_equal_content_share_a_fold_where_speakers_are_unknown():
     assert all(len(folds) == 1 for folds in found.values())
 
 
+def test_a_clip_of_an_unknown_speaker_binds_all_speakers_of_its_content():
+    table = clips(emotion=["sad"] * 6, speaker_id=["x", "y", None, "x", "y", "z"])
+    folds = folds_of(table, StratifiedFoldsConfig(num_folds=2), [0, 0, 0, 1, 2, 3])
+    assert len(set(folds[:5])) == 1
+    assert folds[5] != folds[0]
+
+
 def test_only_labelled_clips_of_the_splits_get_a_fold():
     table = clips(
         emotion=["a", "b", "a", "b", None, "a", None],

@@ -125,3 +125,11 @@ def test_rows_that_do_not_fit_their_files(columns: dict[str, list[object]], faul
 
 def test_files_without_headers_are_judged_elsewhere():
     assert check_media(scan_of(path=["broken"], end_s=[99.0]), {}) == []
+
+
+def test_a_speaker_in_two_given_folds_is_a_fault_of_its_rows():
+    scan = scan_of(speaker_id=["x", "y", "x", "x", None, None], fold=[0, 1, 1, None, 0, 1])
+    assert [str(fault) for fault in check_rows(scan, FACTS)] == [
+        "row 2, clip 'c0', fold: speaker 'x' is in fold 0 and, in row 4, in fold 1; allowed: one fold for one speaker",
+        "row 4, clip 'c2', fold: speaker 'x' is in fold 1 and, in row 2, in fold 0; allowed: one fold for one speaker",
+    ]

@@ -66,6 +66,7 @@ def test_a_second_start_makes_only_what_is_missing(tmp_path: Path) -> None:
     stamps = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()}
     for name in sorted(before)[:3]:
         (tmp_path / "clips" / name).unlink()
+    (tmp_path / "clips" / min(before)).touch()  # an empty file is no clip
     (tmp_path / "clips" / ".synth_000001.mp4.1.tmp").write_bytes(b"half a clip")
     (tmp_path / "corpus.json").unlink()
     summary = synthesise(config)

@@ -203,6 +203,26 @@ def test_folds_are_written_and_named(tmp_path: Path):
     assert manifest.facts.folds == "stratified, 3 folds, seed 5, speaker-disjoint where speakers are known"
 
 
+def test_segments_of_one_file_share_a_fold_where_speakers_are_unknown(tmp_path: Path):
+    rows = []
+    for file in range(6):
+        write_sound(tmp_path / f"{file}.wav", 1.0 + file / 10, seed=file)
+        rows += [f"c{file}{part},{file}.wav,{part / 10},{part / 10 + 0.4},,train,{'sad' if part % 2 else 'happy'},," for part in range(4)]
+    config = config_of(tmp_path, rows, folds={"name": "stratified", "num_folds": 3})
+    build_manifest(config)
+    table = read_manifest(config.out).table
+    assert len(set(zip(table["path"].to_pylist(), table["fold"].to_pylist(), strict=True))) == 6
+
+
+def test_given_folds_that_leak_are_faults(tmp_path: Path):
+    write_sound(tmp_path / "a.wav", 1.0, seed=1)
+    (tmp_path / "b.wav").write_bytes((tmp_path / "a.wav").read_bytes())
+    lines = error_lines(
+        config_of(tmp_path, ["a,a.wav,0,x", "b,b.wav,1,y"], header="clip_id,path,fold,emotion", corpus={"classes": ["x", "y"]})
+    )
+    assert [line.split(":")[0] for line in lines[1:] if "fold" in line] == ["  row 2, clip 'a', fold", "  row 3, clip 'b', fold"]
+
+
 def test_folds_that_cannot_be_made_write_nothing(tmp_path: Path):
     write_sound(tmp_path / "a.wav", 1.0, seed=1)
     lines = error_lines(config_of(tmp_path, ["a,a.wav,,,1,train,sad,,"], folds={"name": "leave_one_speaker_out"}))

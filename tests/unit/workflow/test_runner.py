@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,9 +106,33 @@ def test_an_interrupted_step_is_not_taken_for_finished(tmp_path: Path):
         raise KeyboardInterrupt
 
     job = make_job(tmp_path)
-    stopped = Verb("copy", CopyConfig, interrupted, COPY.plan, COPY.reads, COPY.writes)
+    stopped = replace(COPY, run=interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(Job({}, (Step(stopped, job.steps[0].config),)))
     (tmp_path / "a").write_text("one")
     assert run(job)[0] is False
     assert (tmp_path / "b").read_text() == "one"
+
+
+def test_an_output_that_was_replaced_is_made_again(tmp_path: Path):
+    (tmp_path / "a").write_text("one")
+    run(make_job(tmp_path))
+    (tmp_path / "c").write_text("foreign")
+    assert run(make_job(tmp_path)) == [True, False]
+    assert (tmp_path / "c").read_text() == "one"
+
+
+def test_a_damaged_marker_proves_nothing(tmp_path: Path):
+    (tmp_path / "a").write_text("one")
+    run(make_job(tmp_path))
+    (tmp_path / ".c.copy.done.json").write_text("{")
+    assert run(make_job(tmp_path)) == [True, False]
+
+
+def test_a_verb_that_finds_its_own_rest_always_runs(tmp_path: Path):
+    (tmp_path / "a").write_text("one")
+    always = replace(COPY, reads=lambda config: None)
+    job = Job({}, (Step(always, make_job(tmp_path).steps[0].config),))
+    assert run(job) == [False]
+    assert run(job) == [False]
+    assert not list(tmp_path.glob(".*done.json"))
