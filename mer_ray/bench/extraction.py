@@ -1,7 +1,6 @@
 """What Ray adds to decoding and encoding: the work over the best plain loop, and the fixed cost of a run."""
 
 import json
-import os
 import statistics
 import tempfile
 from collections.abc import Sequence

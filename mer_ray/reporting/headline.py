@@ -39,5 +39,6 @@ def _lead(second: dict[str, Any]) -> str:
         return f"{sentence}, which may be chance."
     nearest, farthest = sorted((abs(behind["low"]), abs(behind["high"])))
     return (
-        f"{sentence}, and between {format_number(nearest)} and {format_number(farthest)} when the clips are drawn anew: more than chance between such clips, if not between speakers."
+        f"{sentence}, and between {format_number(nearest)} and {format_number(farthest)} when the clips are drawn anew: "
+        "more than chance, as far as the clips are independent."
     )

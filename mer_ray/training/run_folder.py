@@ -171,7 +171,7 @@ class FitFolder:
         try:
             return pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
-            raise RunError(f"{path}: is missing or not a Parquet file that can be read; delete {self.root} to train this part anew") from error
+            raise RunError(f"{path}: missing, or no Parquet that can be read; delete {self.root} to train this part anew") from error
 
     def finish(self, last: dict[str, Any], best: dict[str, Any], predictions: pa.Table, summary: dict[str, Any]) -> None:
         """Write the results; the fit is finished when the summary is there."""

@@ -107,9 +107,10 @@ def _with_known_precision(config: TrainConfig) -> TrainConfig:
         return config
     if config.num_workers == 1:
         device_type = choose_device(config).type
-    elif config.device != "auto":
-        device_type = config.device
+    elif config.device == "cpu":
+        device_type = "cpu"
     else:
+        # Ray is loaded where it is used only.
         from mer_ray.training.ray_trainer import find_device_type
 
         device_type = find_device_type(config)

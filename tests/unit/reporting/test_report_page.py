@@ -129,7 +129,8 @@ def test_the_headline_names_the_best_its_lead_and_the_ceiling(make_run: RunMaker
     ceilings.write_text('{"ceilings": {"audio": 0.7, "vision": 0.6, "text": 0.8, "fused": 0.99}}')
     _, text = write(tmp_path, make_run("fused", skill=3.0), make_run("audio", streams=("spectral",), skill=0.5), ceilings=ceilings)
     assert "fused is best: weighted F1" in text
-    assert "more than chance" in text
+    assert "more than chance, as far as the clips are independent" in text
+    assert "Clips of one speaker are not independent" in text
     assert "the best possible score on this corpus, 0.990" in text
 
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -36,6 +38,22 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path, damage, capsys):
         torch.save(Payload(), path)
     else:
         path.write_bytes(b"" if damage == "empty" else b"not a checkpoint")
-    with pytest.raises(RunError, match=r"last.pt: not a checkpoint that can be read .* delete it to train this part anew"):
+    with pytest.raises(RunError, match=r"last.pt: not a checkpoint that can be read .* delete it to train this part anew") as caught:
         read_checkpoint(path)
+    assert "weights_only" not in str(caught.value)
     assert "must not run" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    torch.save([1, 2], tmp_path / "last.pt")
+    with pytest.raises(RunError, match=r"last.pt: not a checkpoint that can be read \(holds list\); delete it"):
+        read_checkpoint(tmp_path / "last.pt")
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "last.pt"
+    write_checkpoint(path, {"epoch": 1})
+    (tmp_path / f".last.pt.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(RunError, match=r"last.pt: cannot be written; free space there .* start the run again"):
+        write_checkpoint(path, {"w": torch.zeros(100_000)})
+    assert read_checkpoint(path) == {"epoch": 1} and [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]

@@ -25,6 +25,7 @@ def test_a_run_holds_what_the_report_reads(corpus):
         "name": "face", "modality": "vision", "dim": 12, "encoder": "", "layers": ["last"], "statistics": ["mean", "std"],
     }  # fmt: skip
     assert facts["num_clips"] == {"test": 61} and facts["seconds"] > 0 and facts["model"]["name"] == "attention"
+    assert facts["precision"] == "float32"
     table = pq.read_table(config.out / "predictions" / "test.parquet")
     assert table.schema.equals(predictions_schema(TaskSpec(CLASSES, ("valence",)), ("tone", "face")))
     assert table.num_rows == 122 and len(set(table["clip_id"].to_pylist())) == 61
@@ -130,3 +131,67 @@ def test_the_plan_counts_the_models(corpus):
     assert plan["models to train"] == "8 (4 folds, 2 seeds), and 24 to choose between 2 candidates"
     assert "not there yet" in dict(plan_training(corpus.config(manifest="later.parquet")).rows)["models to train"]
     assert dict(plan_training(corpus.config(protocol={"name": "splits"})).rows)["models to train"] == "1 (a seed each)"
+
+
+def test_another_precision_is_another_run(corpus):
+    train(corpus.config())
+    with pytest.raises(RunError, match="holds another run: precision differ"):
+        train(corpus.config(precision="bfloat16"))
+    assert train(corpus.config(precision="float32")).was_complete
+
+
+def test_one_class_is_refused_before_anything_is_trained(tmp_path):
+    config = make_corpus(tmp_path, change={number: {"emotion": "happy"} for number in range(61)}).config()
+    with pytest.raises(RunError, match="planted: a classifier needs clips of at least 2 emotions, this corpus has happy; label"):
+        train(config)
+    assert not config.out.exists()
+
+
+def _damage_facts(out):
+    (out / "run.json").write_text("[]")
+
+
+def _damage_config(out):
+    (out / "config.yaml").write_text("[]")
+
+
+def _damage_predictions(out):
+    path = out / "checkpoints" / "fold0-seed0" / "predictions.parquet"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _damage_history(out):
+    (out / "checkpoints" / "fold0-seed0" / "finished.json").write_text("{}")
+
+
+def _foreign_checkpoint(out):
+    fit = out / "checkpoints" / "fold0-seed0"
+    (fit / "finished.json").unlink()
+    torch.save({"cat": 1}, fit / "last.pt")
+
+
+def _foreign_state(out):
+    fit = out / "checkpoints" / "fold0-seed0"
+    (fit / "finished.json").unlink()
+    torch.save({"model": {"w": torch.zeros(1)}, "optimiser": {}}, fit / "last.pt")
+
+
+@pytest.mark.parametrize(
+    ("damage", "changes", "message"),
+    [
+        (_damage_facts, {}, r"run\.json: holds list, not a mapping; delete the run folder to train anew"),
+        (_damage_config, {"epochs": 7}, r"holds another run: its config\.yaml cannot be read; give another"),
+        (_damage_predictions, {}, r"predictions\.parquet: missing, or no Parquet .* delete .*fold0-seed0 to train this part anew"),
+        (_damage_history, {}, r"finished\.json: holds no history of a fit; delete .*fold0-seed0 to train"),
+        (_foreign_checkpoint, {}, r"last\.pt: holds no state of a training; delete .*fold0-seed0 to train"),
+        (_foreign_state, {}, r"fold 0, seed 0: last\.pt holds no state of this model; delete this fit's folder"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_one_line(corpus, damage, changes, message):
+    out = corpus.config().out
+    train(corpus.config())
+    (out / "scores.json").unlink()
+    damage(out)
+    with pytest.raises(RunError, match=message) as caught:
+        train(corpus.config(**changes))
+    assert "\n" not in str(caught.value)

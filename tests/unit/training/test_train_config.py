@@ -26,6 +26,15 @@ def make(**changes):
         ({"protocol": {"name": "fold"}}, "did you mean 'folds'"),
         ({"seeds": [1, 1]}, "seeds: names one twice"),
         ({"inputs": []}, "inputs: "),
+        ({"seeds": [2**31]}, "seeds.0: "),
+        ({"seeds": [-1]}, "seeds.0: "),
+        ({"epochs": 10**9}, "epochs: "),
+        ({"batch_size": 2**63}, "batch_size: "),
+        ({"learning_rate": float("inf")}, "learning_rate: "),
+        ({"weight_decay": float("nan")}, "weight_decay: "),
+        ({"value_weight": float("inf")}, "value_weight: "),
+        ({"class_weights": {"happy": float("inf")}}, "class_weights"),
+        ({"model": {"hidden": 10**9}}, "model.hidden: "),
     ],
 )
 def test_a_wrong_config_says_what_to_mend(changes, message):
