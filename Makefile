@@ -12,7 +12,7 @@ BIN := .venv/bin
 
 setup: .venv/.ready  ## make .venv and install everything
 
-demo: setup  ## synthetic clips -> features -> four trainings -> report, no GPU, about 3 minutes on 2 cores
+demo: setup  ## synthetic clips -> features -> four trainings -> report, no GPU, about 2 minutes on 2 cores
 	$(BIN)/mer-ray run jobs/demo.yaml
 
 test: setup check  ## checks and all tests
