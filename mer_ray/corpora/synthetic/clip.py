@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed  # type: ignore[import-untyped]  # ships no types
+from joblib import Parallel, delayed
 
 from mer_ray.corpora.synthetic.expression import show_face, show_voice
 from mer_ray.corpora.synthetic.face import FaceLook, draw_clip, pose_frames

@@ -82,7 +82,9 @@ def test_the_tag_names_all_verbs():
 def test_every_job_of_the_repository_is_valid_and_fits_the_schema(path: Path):
     job = load_job(path, [])
     schema = json.loads(json.dumps(job_schema()))
-    jsonschema.validate(yaml.safe_load(job.to_yaml()), schema)
+    resolved = yaml.safe_load(job.to_yaml())
+    jsonschema.validate(resolved, schema)
+    assert len(resolved["steps"]) == len(yaml.safe_load(path.read_text())["steps"])
 
 
 def test_the_schema_refuses_an_unknown_key():
