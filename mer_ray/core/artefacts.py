@@ -1,14 +1,19 @@
 """What lies beside every artefact: JSON and text files written whole or not at all, and where they come from."""
 
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-RECORDED_PACKAGES = ("mer-ray", "torch", "torchaudio", "ray", "transformers", "numpy", "pyarrow", "av", "scikit-image")
+RECORDED_PACKAGES = (
+    *("mer-ray", "torch", "torchaudio", "ray", "transformers", "timm", "peft"),
+    *("numpy", "pyarrow", "av", "opencv-python-headless", "scikit-image"),
+)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -22,6 +27,19 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, indented, NaN refused."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def digest_file(path: Path) -> str:
+    """The sha256 (hex) of a file; a file that has not changed since is not read again."""
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, num_bytes: int, modified_ns: int) -> str:
+    """Size and time belong to the key of the cache, so that a changed file is read again."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:

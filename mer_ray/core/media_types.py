@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mer_ray.core.faces import FaceSource
+
 Modality = Literal["audio", "vision", "text"]
 MODALITIES: tuple[Modality, ...] = ("audio", "vision", "text")
 
@@ -54,13 +56,15 @@ class AudioFormat:
 class FrameFormat:
     """RGB frames of `size` x `size` pixels: `num_frames` evenly spaced ones, or `rate_hz` frames a second.
 
-    `crop`: `centre` scales the largest centred square, `whole` letterboxes the whole frame.
+    `crop`: `centre` scales the largest centred square, `whole` letterboxes the whole frame. `faces` gives the face of each frame
+    in its place; a frame without a face is left out.
     """
 
     size: int
     num_frames: int | None = None
     rate_hz: float | None = None
     crop: Literal["centre", "whole"] = "centre"
+    faces: FaceSource | None = None
 
     def __post_init__(self) -> None:
         if (self.num_frames is None) == (self.rate_hz is None):
@@ -95,10 +99,14 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """RGB pictures: `images` uint8 (N, H, W, 3) and their `times_s` (N,) from the segment's start."""
+    """RGB pictures: `images` uint8 (N, H, W, 3) and their `times_s` (N,) from the segment's start.
+
+    `no_face_share` is the share of the wanted frames in which no face was found; None where faces were not asked for.
+    """
 
     images: ByteArray
     times_s: npt.NDArray[np.float64]
+    no_face_share: float | None = None
 
 
 EncoderInput = Audio | Frames | str
@@ -109,7 +117,7 @@ class Features:
     """One encoder's output for one clip: per layer the mean and deviation over real frames, each float32 (D,).
 
     `sequences` holds (T, D) only for layers that the config keeps. `num_frames` 0 and empty dicts: the clip
-    lacks this modality.
+    lacks this modality. `no_face_share` as in `Frames`.
     """
 
     num_frames: int
@@ -117,3 +125,4 @@ class Features:
     mean: dict[str, FloatArray] = field(default_factory=dict)
     std: dict[str, FloatArray] = field(default_factory=dict)
     sequences: dict[str, FloatArray] = field(default_factory=dict)
+    no_face_share: float | None = None

@@ -5,6 +5,7 @@ Shapes: T frames, D feature dimension of a layer.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,11 +16,25 @@ from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.media_types import Audio, AudioFormat, EncoderInput, Features, FrameFormat, Frames, InputFormat, Modality
 
 
-class EncoderConfig(Config):
+@dataclass(frozen=True)
+class Checkpoint:
+    """One published set of weights, for `mer-ray encoders`: what it costs, gives and allows. `num_parameters` counts all of its file."""
+
+    weights: str
+    num_parameters: int
+    dim: int
+    num_layers: int
+    licence: str
+    source: str
+
+
+class EncoderConfig(Config, ABC):
     """What all encoders are asked: the layers whose frames are kept, their rate, and the type of stored values."""
 
     # Raised when the same config gives other features, so that a store never mixes the two.
     algorithm_version: ClassVar[int] = 1
+    # Weights that the recipes or the field use with this encoder; none where there are no weights.
+    checkpoints: ClassVar[tuple[Checkpoint, ...]] = ()
 
     name: str
     sequences: tuple[str, ...] = ()
@@ -32,23 +47,23 @@ class EncoderConfig(Config):
         return self.input_format.modality
 
     @property
+    @abstractmethod
     def input_format(self) -> InputFormat:
         """What a decoder must give."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def frame_s(self) -> float | None:
         """Seconds from one frame to the next; None where each clip has its own (`Features.frame_s`)."""
-        raise NotImplementedError
 
     @property
     def licence(self) -> str:
         """The licence of the weights, or of this code where there are none."""
         return "Apache-2.0"
 
+    @abstractmethod
     def layers(self) -> dict[str, int]:
         """All layers in order with their dimension D, read without loading weights."""
-        raise NotImplementedError
 
     def sequence_layers(self) -> tuple[str, ...]:
         """The layers whose frames can be kept; all, unless an encoder has layers that describe a clip as a whole."""
@@ -58,6 +73,11 @@ class EncoderConfig(Config):
         """The sha256 of the files that decide the features; None for encoders without weights."""
         return None
 
+    def num_weight_bytes(self) -> int:
+        """Size of the files with tensors: what a plan counts as an actor's memory."""
+        return 0
+
+    @abstractmethod
     def build(self, device: str) -> "Encoder":
         """The encoder, ready to encode on `device` (`cpu`, `cuda`, `cuda:1`).
 
@@ -66,7 +86,6 @@ class EncoderConfig(Config):
             EncoderError: weights are missing or do not fit.
 
         """
-        raise NotImplementedError
 
     def check(self) -> None:
         """Find what a type cannot: layers that do not exist, a rate above the encoder's own.

@@ -1,0 +1,202 @@
+"""What all encoders from transformers checkpoints share: where weights lie, adapters, and loading without running their code.
+
+Shapes: B clips, T frames, D hidden size, L layers.
+"""
+
+# Annotations stay text: transformers loads a model's code, 2 s of it, when its class is named.
+from __future__ import annotations
+
+import pickle
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import transformers
+from pydantic import field_validator
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from mer_ray.core.config import digest_of, where_or_how_fast
+from mer_ray.core.errors import EncoderError
+from mer_ray.core.media_types import FloatArray
+from mer_ray.encoders._base import EncoderConfig
+from mer_ray.encoders._weights import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    CONFIG_FILE,
+    digest_weights,
+    find_weights,
+    read_licence,
+    weight_files,
+)
+
+Compute = Literal["float32", "bf16"]
+COMPUTE_DTYPES: dict[Compute, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+class PretrainedEncoderConfig(EncoderConfig):
+    """A transformers checkpoint: `weights` is a folder, or a hub id with an optional `revision`.
+
+    `adapter` is a folder with a LoRA adapter as peft saves it; it is merged into the weights. `compute` is the type of the
+    forward pass.
+    """
+
+    # What config.json must say in model_type, and the files that must (or, with `*`, may) lie beside the tensors.
+    model_types: ClassVar[tuple[str, ...]]
+    companions: ClassVar[tuple[str, ...]]
+
+    weights: str = where_or_how_fast()
+    revision: str | None = where_or_how_fast(None)
+    adapter: Path | None = where_or_how_fast(None)
+    compute: Compute = "float32"
+
+    @field_validator("weights")
+    @classmethod
+    def _make_absolute(cls, weights: str) -> str:
+        # Workers run in folders of their own.
+        folder = Path(weights).expanduser()
+        return str(folder.absolute()) if folder.is_dir() else weights
+
+    @field_validator("adapter")
+    @classmethod
+    def _make_adapter_absolute(cls, adapter: Path | None) -> Path | None:
+        return adapter.expanduser().absolute() if adapter else None
+
+    @property
+    def licence(self) -> str:
+        """As the model card says."""
+        return read_licence(self.folder())
+
+    def folder(self) -> Path:
+        """Where the files lie, downloaded if need be.
+
+        Raises:
+            EncoderError: there are none.
+
+        """
+        return find_weights(self.weights, self.revision, (CONFIG_FILE, *self.companions))
+
+    def settings(self) -> dict[str, Any]:
+        """config.json as it stands.
+
+        Raises:
+            EncoderError: the folder holds another kind of model.
+
+        """
+        settings, _ = transformers.PreTrainedConfig.get_config_dict(self.folder())
+        if settings.get("model_type") not in self.model_types:
+            allowed = ", ".join(map(repr, self.model_types))
+            raise EncoderError(
+                f"weights {self.weights}: config.json says model_type {settings.get('model_type')!r}; encoder {self.name} reads {allowed}"
+            )
+        return dict(settings)
+
+    @abstractmethod
+    def architecture(self) -> transformers.PreTrainedConfig:
+        """Sizes and kinds of all parts, from config.json.
+
+        Raises:
+            EncoderError: the folder holds another kind of model.
+
+        """
+
+    def weights_digest(self) -> str:
+        """The sha256 over tensors, configs and the adapter's files."""
+        digest = digest_weights(self.folder(), (CONFIG_FILE, *self.companions))
+        return digest if self.adapter is None else digest_of([digest, digest_weights(self.adapter, (ADAPTER_CONFIG,))])
+
+    def num_weight_bytes(self) -> int:
+        """Size of the files with tensors."""
+        folders = [self.folder(), *([self.adapter] if self.adapter else [])]
+        return sum(file.stat().st_size for folder in folders for file in weight_files(folder))
+
+
+def load_pretrained(
+    config: PretrainedEncoderConfig, model_class: Any, device: torch.device, unused: Collection[str] = (), **options: Any
+) -> Any:
+    """The frozen model of `config.folder()` in its compute type on `device`, the adapter merged; no code of the folder is run.
+
+    `unused` are tensors that only training reads, and that may be missing; `options` go to `from_pretrained`.
+
+    Raises:
+        EncoderError: files are broken, tensors of the model are missing from them, or the adapter does not fit.
+
+    """
+    be_silent: Callable[[], None] = transformers.utils.logging.disable_progress_bar
+    be_silent()
+    try:
+        loaded: Any = model_class.from_pretrained(
+            config.folder(),
+            local_files_only=True,
+            weights_only=True,
+            dtype=COMPUTE_DTYPES[config.compute],
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise EncoderError(f"weights {config.weights}: cannot be loaded ({_in_short(error)}); download them again") from error
+    model, found = loaded
+    missing = sorted(set(found["missing_keys"]) - set(unused))
+    if missing:
+        raise EncoderError(
+            f"weights {config.weights}: {len(missing)} tensors of the model are missing, e.g. {missing[0]}; download them again"
+        )
+    if config.adapter is not None:
+        model = merge_adapter(model, config.adapter)
+    model = model.eval().requires_grad_(False)
+    # A model that accelerate has spread over devices stays where it is.
+    return model if "device_map" in options else model.to(device)
+
+
+def merge_adapter(model: nn.Module, folder: Path) -> nn.Module:
+    """The model with a LoRA adapter added to its weights.
+
+    Raises:
+        EncoderError: no adapter there, or one of another model.
+
+    """
+    # peft takes 2 s to import, and few encoders have an adapter.
+    from peft import PeftModel
+
+    absent = [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (folder / name).is_file()]
+    if absent:
+        raise EncoderError(f"adapter {folder}: lacks {', '.join(absent)}; give a folder that peft's save_pretrained() wrote")
+    try:
+        adapted = PeftModel.from_pretrained(model, folder, is_trainable=False)
+    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise EncoderError(f"adapter {folder}: does not fit the model ({_in_short(error)})") from error
+    merged: nn.Module = adapted.merge_and_unload()
+    return merged
+
+
+def pool_states(states_LBTD: Sequence[Tensor], num_frames_B: Tensor) -> tuple[FloatArray, FloatArray]:
+    """Mean and deviation over each clip's first `num_frames` frames: two float32 (L, B, D), in one copy from the device.
+
+    All layers have the same D.
+    """
+    num_frames_B1 = num_frames_B[:, None]
+    is_padding_BT1 = (torch.arange(states_LBTD[0].shape[1], device=num_frames_B.device) >= num_frames_B1)[:, :, None]
+    statistics = []
+    for state_BTD in states_LBTD:
+        # Layers of a model that is spread over devices meet here.
+        values_BTD = state_BTD.to(num_frames_B.device).float()
+        mean_BD = values_BTD.masked_fill(is_padding_BT1, 0).sum(dim=1) / num_frames_B1
+        centred_BTD = (values_BTD - mean_BD[:, None]).masked_fill(is_padding_BT1, 0)
+        statistics.append(torch.stack([mean_BD, (centred_BTD.square().sum(dim=1) / num_frames_B1).sqrt()]))
+    pooled_2LBD: FloatArray = torch.stack(statistics, dim=1).cpu().numpy()
+    return np.ascontiguousarray(pooled_2LBD[0]), np.ascontiguousarray(pooled_2LBD[1])
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Keep TF32 out of convolutions: it is on by default and costs float32 features half of their digits."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+
+
+def _in_short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
