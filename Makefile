@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo emodb test unit check bench clean
+.PHONY: setup demo emodb test unit chaos check bench clean
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "mer_ray needs Python >= 3.11; set PYTHON=/path/to/python3.11"; exit 1)
@@ -15,11 +15,14 @@ setup: .venv/.ready  ## make .venv and install everything
 demo: setup  ## synthetic clips -> features -> four trainings -> report, no GPU, about 2 minutes on 2 cores
 	$(BIN)/mer-ray run jobs/demo.yaml
 
-test: setup check  ## checks and all tests
-	$(BIN)/pytest
+test: setup check  ## checks and all tests but those of chaos
+	$(BIN)/pytest -m "not chaos"
 
 unit: setup  ## the fast tests
-	$(BIN)/pytest -m "not slow and not ray and not browser"
+	$(BIN)/pytest -m "not slow and not ray and not browser and not chaos"
+
+chaos: setup  ## processes of real extractions killed at random moments, about 10 minutes on 2 cores
+	$(BIN)/pytest -m chaos
 
 check: setup  ## style, types, import directions
 	$(BIN)/ruff check .

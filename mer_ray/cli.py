@@ -24,6 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+store_app = typer.Typer(help="Look at a feature store, check it, merge its parts, delete clips from it.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+encoders_app = typer.Typer(help="List encoders and their published weights, convert and collect weights.", no_args_is_help=False)
+app.add_typer(encoders_app, name="encoders")
+
 # What the command line toolkit exits with after Ctrl-C.
 INTERRUPTED = 130
 
@@ -105,15 +110,64 @@ def manifest(
     _run_verb("manifest", words, print_config, dry_run, {"keep_going": True} if keep_going else {}, {})
 
 
+@app.command("import")
+def import_(
+    words: Annotated[list[str] | None, typer.Argument(metavar="mertools DIR | CONFIG.yaml  [key.sub=value]...", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where manifest.parquet and store/ go; ./work by default.")] = None,
+    print_config: PrintConfig = False,
+    dry_run: DryRun = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Import the good rows and write a table of the bad.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Read files again that failed before.")] = False,
+) -> None:
+    """Make manifest and store from a folder of another toolkit, ready to train on."""
+    words = list(words or [])
+    if len(words) > 1 and "=" not in words[0] and "=" not in words[1]:
+        source, folder = words[:2]
+        words = [f"source.name={json.dumps(source)}", f"source.path={json.dumps(folder)}", *words[2:]]
+        out = out or Path("work")
+    if out is not None:
+        words += [f"manifest={json.dumps(str(out / 'manifest.parquet'))}", f"store={json.dumps(str(out / 'store'))}"]
+    given = {"keep_going": keep_going, "retry_failed": retry_failed}
+    _run_verb("import", words, print_config, dry_run, {key: True for key, is_given in given.items() if is_given}, {})
+
+
+@app.command()
+def transcribe(
+    words: Words = None,
+    print_config: PrintConfig = False,
+    dry_run: DryRun = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try clips again that failed before.")] = False,
+) -> None:
+    """Give the clips of a manifest that have no sentence one, by Whisper, on Ray Data."""
+    _run_verb("transcribe", words, print_config, dry_run, {"retry_failed": True} if retry_failed else {}, {})
+
+
 @app.command()
 def extract(
     words: Words = None,
     print_config: PrintConfig = False,
     dry_run: DryRun = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try clips again that failed before.")] = False,
+    part: Annotated[str | None, typer.Option("--part", help="Part i/n of the clips, e.g. 2/5: for the tasks of a job array.")] = None,
 ) -> None:
     """Encode the clips of a manifest into a feature store, on Ray Data."""
-    _run_verb("extract", words, print_config, dry_run, {"retry_failed": True} if retry_failed else {}, {})
+    flags = ({"retry_failed": True} if retry_failed else {}) | ({"part": part} if part else {})
+    _run_verb("extract", words, print_config, dry_run, flags, {})
+
+
+@app.command()
+def export(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The store to read.")],
+    features: Annotated[str, typer.Option("--features", help="The format: mertools (.npy) or datasets (Hugging Face).")],
+    manifest: Annotated[Path, typer.Option("--manifest", help="Whose clips, with their labels.")],
+    encoder: Annotated[str, typer.Option("--encoder", help="Name, or name@identity8.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    layer: Annotated[str | None, typer.Option("--layer", help="Needed where the encoder has several.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Let a folder go that is there already.")] = False,
+) -> None:
+    """Write the features of a store's encoder as files for other tools."""
+    given = {"features": features, "store": store, "manifest": str(manifest), "encoder": encoder, "layer": layer}
+    _run_verb("export", None, False, False, {**given, "out": str(out), "replace": replace}, {})
 
 
 @app.command()
@@ -134,6 +188,96 @@ def report(
 
     verb = VERBS["report"]
     _show(verb.run(verb.config_class(runs=tuple(runs), out=out, metric=metric, ceilings=ceilings)), Console())
+
+
+@encoders_app.callback(invoke_without_command=True)
+def encoders(context: typer.Context) -> None:
+    """List all encoders with size, layers, licence and source of their published weights, and whether these are here."""
+    if context.invoked_subcommand is None:
+        from mer_ray.encoders.catalogue import list_encoders
+
+        list_encoders().show(Console())
+
+
+@encoders_app.command("convert")
+def encoders_convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A published checkpoint of any age.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="The safetensors file to write; beside FILE by default.")] = None,
+) -> None:
+    """Turn a pickled checkpoint into safetensors, without running what lies in it."""
+    from mer_ray.encoders.convert import convert_checkpoint
+
+    convert_checkpoint(file, out).table().show(Console())
+
+
+@encoders_app.command("fetch")
+def encoders_fetch(
+    words: Words = None,
+    to: Annotated[Path, typer.Option("--to", help="The folder that gets the weights and the job's copy.")] = Path("weights"),
+) -> None:
+    """Collect what the encoders of a job read, and write the job that reads it there, for nodes without network."""
+    from mer_ray.workflow.fetching import fetch_job
+
+    path, overrides = _split(words)
+    if path is None:
+        raise ConfigError("encoders fetch: name a job file: mer-ray encoders fetch JOB.yaml [vars.name=value]... --to DIR")
+    _show(fetch_job(path, overrides, to).tables(), Console())
+
+
+StorePlace = Annotated[str, typer.Argument(metavar="STORE", help="A folder or s3://bucket/prefix.", show_default=False)]
+
+
+@store_app.command("ls")
+def store_ls(store: StorePlace) -> None:
+    """Show what a store holds: a row per corpus and encoder."""
+    from mer_ray.store.layout import open_store
+    from mer_ray.store.overview import list_store
+
+    list_store(open_store(store)).show(Console())
+
+
+@store_app.command("check")
+def store_check(
+    store: StorePlace, deep: Annotated[bool, typer.Option("--deep", help="Read every value, not only the ids.")] = False
+) -> None:
+    """Open every part and name every fault; exits with 1 where there is one."""
+    from mer_ray.store.checking import check_store
+    from mer_ray.store.layout import open_store
+
+    report = check_store(open_store(store), deep)
+    report.table().show(Console())
+    if report.faults:
+        _fail("\n".join(report.faults), 1)
+
+
+@store_app.command("compact")
+def store_compact(
+    store: StorePlace,
+    corpus: Annotated[str | None, typer.Argument(help="One corpus; all by default.", show_default=False)] = None,
+    encoder: Annotated[
+        str | None, typer.Argument(help="One encoder, by name or name@identity; all by default.", show_default=False)
+    ] = None,
+) -> None:
+    """Merge parts into few big ones that hold each clip once."""
+    from mer_ray.store.layout import open_store
+    from mer_ray.store.overview import compact_store
+
+    compact_store(open_store(store), corpus, encoder).show(Console())
+
+
+@store_app.command("remove")
+def store_remove(
+    store: StorePlace,
+    clips: Annotated[
+        Path, typer.Option("--clips", help="A clip_id per line, or CSV or Parquet with a column clip_id.", show_default=False)
+    ],
+    corpus: Annotated[str | None, typer.Option("--corpus", help="One corpus; all by default.", show_default=False)] = None,
+) -> None:
+    """Delete all rows of clips, from all encoders, and prove that they are gone."""
+    from mer_ray.store.layout import open_store
+    from mer_ray.store.removal import read_clip_ids, remove_clips
+
+    remove_clips(open_store(store), read_clip_ids(clips), corpus).table().show(Console())
 
 
 @app.command()
@@ -184,7 +328,7 @@ def _run_verb(
     if print_config:
         _print(dump_yaml(config))
     elif dry_run:
-        verb.plan(config).show(console)
+        _show(verb.plan(config), console)
     else:
         _show(verb.run(config), console)
 

@@ -7,6 +7,7 @@ from mer_ray.bench.demo import measure_demo
 from mer_ray.bench.emodb import measure_emodb
 from mer_ray.bench.extraction import measure_extraction
 from mer_ray.bench.figure import Figure
+from mer_ray.bench.padding import measure_padding
 from mer_ray.bench.store import measure_store
 from mer_ray.bench.suite import measure_tests
 from mer_ray.bench.training import measure_training
@@ -19,6 +20,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "demo": measure_demo,
     "emodb": measure_emodb,
     "extract": measure_extraction,
+    "padding": measure_padding,
     "store": measure_store,
     "train": measure_training,
     "tests": measure_tests,

@@ -7,8 +7,9 @@ from pydantic import Field
 from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
 from mer_ray.corpora.emodb import EmodbCorpusConfig
 from mer_ray.corpora.files import FilesCorpusConfig
+from mer_ray.corpora.mertools import MertoolsCorpusConfig
 from mer_ray.corpora.table import TableCorpusConfig
 
-AnyCorpus = Annotated[TableCorpusConfig | FilesCorpusConfig | EmodbCorpusConfig, Field(discriminator="name")]
+AnyCorpus = Annotated[TableCorpusConfig | FilesCorpusConfig | EmodbCorpusConfig | MertoolsCorpusConfig, Field(discriminator="name")]
 
 __all__ = ["AnyCorpus", "Corpus", "CorpusConfig", "Scan"]

@@ -102,7 +102,7 @@ def _check_ids(scan: Scan) -> list[Fault]:
 def _check_sources(scan: Scan, root: str) -> list[Fault]:
     faults = []
     for index, row in enumerate(scan.table.select([*PATH_COLUMNS, "text"]).to_pylist()):
-        if all(value is None for value in row.values()):
+        if scan.needs_sources and all(value is None for value in row.values()):
             faults.append(scan.fault(index, "path", "the row has neither a file nor text", "a path, or text for a clip without media"))
         for name in PATH_COLUMNS:
             outside = None if row[name] is None else why_outside(row[name], root)

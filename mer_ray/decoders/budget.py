@@ -25,3 +25,7 @@ class Budget:
                 f"{self._clip_name}: needs more memory than the limit max_decoded_mb={self._limit_mb}; "
                 "cut the clip into segments (start_s, end_s), ask for fewer frames, or raise the limit"
             )
+
+    def give_back(self, num_bytes: int) -> None:
+        """Count bytes that are no longer held."""
+        self.left_bytes += num_bytes

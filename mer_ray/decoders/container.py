@@ -73,7 +73,7 @@ def open_container(source: str | Any, name: str | None = None) -> Iterator[OpenM
     name = name or str(source)
     with explain_errors(name):
         if isinstance(source, str):
-            _refuse_irregular(source, name)
+            refuse_irregular(source, name)
             # The prefix keeps FFmpeg from reading `10:30.mp4` or `concat:...` as a protocol.
             source = f"file:{source}"
         container = av.open(source, mode="r", container_options=_OPEN_OPTIONS, metadata_errors="replace")
@@ -136,7 +136,14 @@ def refuse_empty(name: str, num_bytes: int) -> None:
         raise MediaError(f"{name}: the file is empty (0 bytes); copy or export it again")
 
 
-def _refuse_irregular(path: str, name: str) -> None:
+def refuse_irregular(path: str, name: str) -> None:
+    """Refuse what is no readable file with content; inside of `explain_errors`, as it raises the system's own errors too.
+
+    Raises:
+        MediaError: a pipe, socket or device, or an empty file.
+        OSError: missing, a folder, or not permitted.
+
+    """
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(path)

@@ -1,7 +1,8 @@
 """One pass over one file: sound is decoded as its packets come, pictures are kept compressed until their times are known."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -12,7 +13,7 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from mer_ray.core.errors import MediaError
-from mer_ray.core.media_types import AudioFormat, EncoderInput, FrameFormat, InputFormat
+from mer_ray.core.media_types import AudioFormat, EncoderInput, FrameFormat, Frames, InputFormat
 from mer_ray.decoders.budget import Budget
 from mer_ray.decoders.container import OpenMedia, explain_errors, open_container
 from mer_ray.decoders.limits import MediaLimits
@@ -24,6 +25,8 @@ from mer_ray.decoders.timeline import packet_end_ticks, promised_duration_s, pro
 
 # Sound codecs need earlier packets to swing in (Opus 0.08 s, the bit reservoir of MP3 up to 0.3 s).
 _PREROLL_S = 0.5
+# How much later than in its turn a picture may be stored: 16 of them at 16 a second.
+_REORDERED_S = 1.0
 # Annotations are rounded to more than a frame.
 _END_TOLERANCE_S = 0.5
 # Headers are rounded too, and padding differs between programs; a file that lacks more than this was cut.
@@ -61,14 +64,36 @@ def decode_file(
         MediaError: as `decode_clip`.
 
     """
+    with _read_file(path, name, wanted, segment, budget, limits) as file_pass:
+        return file_pass.finish()
+
+
+def decode_file_pieces(
+    path: str, name: str, wanted: Wanted, segment: Segment, budget: Budget, limits: MediaLimits, piece_s: float
+) -> Iterator[Frames]:
+    """The frames of the only format of `wanted`, in pieces; none where the file has no pictures.
+
+    Raises:
+        MediaError: as `decode_clip`.
+
+    """
+    with _read_file(path, name, wanted, segment, budget, limits) as file_pass:
+        yield from file_pass.pieces(piece_s)
+
+
+@contextmanager
+def _read_file(path: str, name: str, wanted: Wanted, segment: Segment, budget: Budget, limits: MediaLimits) -> Iterator["_FilePass"]:
     left_bytes = budget.left_bytes
-    try:
+    for seeks in (True, False) if segment.start_s > _PREROLL_S else (False,):
         with open_container(path, name) as media:
-            return _FilePass(path, media, wanted, segment, budget, limits).run(seeks=segment.start_s > _PREROLL_S)
-    except _SeekMissedError:
-        budget.left_bytes = left_bytes
-        with open_container(path, name) as media:
-            return _FilePass(path, media, wanted, segment, budget, limits).run(seeks=False)
+            file_pass = _FilePass(path, media, wanted, segment, budget, limits)
+            try:
+                file_pass.read(seeks=seeks)
+            except _SeekMissedError:
+                budget.left_bytes = left_bytes
+                continue
+            yield file_pass
+            return
 
 
 class _FilePass:
@@ -88,11 +113,13 @@ class _FilePass:
         if wanted.frames and media.video is not None:
             self._pictures = Pictures(media, media.video, self._zero_s, start_s, end_s, budget, limits)
 
-    def run(self, *, seeks: bool) -> dict[InputFormat, EncoderInput | None]:
-        decoded: dict[InputFormat, EncoderInput | None] = {}
+    def read(self, *, seeks: bool) -> None:
         with explain_errors(self._media.name, " between its packets"):
             self._read(seeks=seeks)
         self._refuse_cut_file()
+
+    def finish(self) -> dict[InputFormat, EncoderInput | None]:
+        decoded: dict[InputFormat, EncoderInput | None] = {}
         if self._sound is not None:
             audio = self._sound.finish()
             decoded.update({wanted: resample(audio, wanted.sample_rate_hz, self._budget) for wanted in self._wanted.audio})
@@ -100,6 +127,11 @@ class _FilePass:
             for frame_format, frames in self._pictures.finish(self._wanted.frames).items():
                 decoded[frame_format] = frames
         return decoded
+
+    def pieces(self, piece_s: float) -> Iterator[Frames]:
+        if self._pictures is not None:
+            (frame_format,) = self._wanted.frames
+            yield from self._pictures.pieces(frame_format, piece_s)
 
     def _read(self, *, seeks: bool) -> None:
         streams = self._streams_to_read()
@@ -109,6 +141,8 @@ class _FilePass:
         if not streams:
             return
         if seeks:
+            if self._counts_pictures:
+                raise _SeekMissedError
             target_s = self._segment.start_s - _PREROLL_S + self._zero_s
             try:
                 self._media.container.seek(int(target_s / self._ticks_s[streams[0].index]), stream=streams[0])
@@ -126,6 +160,12 @@ class _FilePass:
                     return
             else:
                 self._take(packet)
+
+    @property
+    def _counts_pictures(self) -> bool:
+        """Whether pictures have no times but are reordered: they are told apart by counting all from the file's start."""
+        video = self._media.video
+        return self._pictures is not None and video is not None and self._media.format == "avi" and video.codec_context.has_b_frames
 
     def _streams_to_read(self) -> list[AudioStream | VideoStream]:
         media = self._media
@@ -165,7 +205,8 @@ class _FilePass:
         return ticks * self._ticks_s[packet.stream_index] - self._zero_s
 
     def _is_behind(self, packet: "Packet[Any]") -> bool:
-        return packet.dts is not None and self._seconds(packet) >= self._segment.end_s
+        end_s = self._segment.end_s + (_REORDERED_S if self._counts_pictures else 0)
+        return packet.dts is not None and self._seconds(packet) >= end_s
 
     def _check_seek(self, packet: "Packet[Any]") -> None:
         begin_s = self._clip_seconds(shown_at(packet), packet)

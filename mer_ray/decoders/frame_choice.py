@@ -32,3 +32,9 @@ def choose_frames(frame_format: FrameFormat, times_P: Times, begin_s: float, end
     centres_s = _ROUNDING_S + begin_s + (np.arange(num_intervals) + 0.5) * interval_s
     on_screen = np.searchsorted(times_P, centres_s, side="right") - 1
     return np.unique(np.maximum(on_screen, 0))
+
+
+def cut_pieces(times_s: Times, piece_s: float) -> list[slice]:
+    """Ascending times (N,) cut where another `piece_s` begins; pieces without any are left out, but there is at least one."""
+    borders = np.flatnonzero(np.diff(times_s // piece_s)) + 1
+    return [slice(begin, end) for begin, end in zip([0, *borders.tolist()], [*borders.tolist(), len(times_s)], strict=True)]

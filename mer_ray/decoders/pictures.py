@@ -4,7 +4,8 @@ Shapes: P pictures of the stream, N frames wanted.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import numpy as np
@@ -13,10 +14,14 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mer_ray.core.errors import MediaError
-from mer_ray.core.media_types import FrameFormat, Frames
+from mer_ray.core.faces import DetectedFaces
+from mer_ray.core.media_types import ByteArray, FrameFormat, Frames
 from mer_ray.decoders.budget import Budget
 from mer_ray.decoders.container import OpenMedia, check_pixels, explain_errors
-from mer_ray.decoders.frame_choice import Times, choose_frames
+from mer_ray.decoders.face_crop import crop_face
+from mer_ray.decoders.face_detector import Face
+from mer_ray.decoders.face_finding import FaceFinder
+from mer_ray.decoders.frame_choice import Times, choose_frames, cut_pieces
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.decoders.picture_packets import needed_runs, shown_at
 from mer_ray.decoders.scaling import FrameScaler
@@ -24,6 +29,40 @@ from mer_ray.decoders.timeline import tick_s
 
 # Only for a stream of a single picture that does not say how long it is shown.
 _ONE_PICTURE_S = 0.04
+
+
+# Pictures that are needed twice are decoded twice if they take more than this; 4:2:0 sampling has 1.5 bytes for a pixel.
+_MAX_HELD_BYTES = 128 * 2**20
+_BYTES_PER_PIXEL = 1.5
+
+# The index of a picture in its stream, and the face that is wanted of it.
+_Place = tuple[int, Face | None]
+
+
+@dataclass
+class _Choice:
+    """The stream's pictures in order, what each format wants of them, and pictures that were decoded on the way."""
+
+    ticks_P: list[int]
+    times_P: Times
+    places: dict[FrameFormat, list[_Place]]
+    no_face_share: dict[FrameFormat, float] = field(default_factory=dict)
+    held: dict[int, VideoFrame] = field(default_factory=dict)
+
+
+class _Cutter:
+    """Cuts what formats want out of one picture, which is converted in full once for all faces."""
+
+    def __init__(self, frame: VideoFrame, scaler: FrameScaler) -> None:
+        self._frame, self._scaler = frame, scaler
+        self._upright: ByteArray | None = None
+
+    def cut(self, wanted: FrameFormat, face: Face | None) -> ByteArray:
+        if face is None or not isinstance(wanted.faces, DetectedFaces):
+            return self._scaler.scale(self._frame, wanted.size, wanted.crop)
+        if self._upright is None:
+            self._upright = self._scaler.upright(self._frame)
+        return crop_face(self._upright, face, wanted.size, wanted.faces.margin, align=wanted.faces.align)
 
 
 class Pictures:
@@ -41,6 +80,10 @@ class Pictures:
         # AVI stores no times but the order of decoding, and FFmpeg's guesses are wrong where pictures are reordered.
         self._has_times = media.format != "avi"
         self._packets: list[Packet[VideoStream]] = []
+        stream.codec_context.thread_count = 1
+        # Guards against a stream whose pictures grow beyond the header's size; twice the limit, as the decoder counts its padding.
+        stream.codec_context.options = {"max_pixels": str(2 * limits.max_frame_pixels)}
+        self._scaler = FrameScaler(stream.sample_aspect_ratio)
 
     def add(self, packet: "Packet[VideoStream]") -> None:
         """Keep one compressed packet.
@@ -62,29 +105,86 @@ class Pictures:
 
         Raises:
             MediaError: no pictures in the segment, damaged ones, or beyond the budget.
+            ConfigError: no face detector where a format needs one.
 
         """
+        choice = self._choose(formats)
+        outputs = {wanted: self._frames_of(wanted, choice.places[wanted], choice) for wanted in formats}
+        uses: dict[int, list[tuple[FrameFormat, int, Face | None]]] = {}
+        for wanted, places in choice.places.items():
+            for row, (index, face) in enumerate(places):
+                uses.setdefault(index, []).append((wanted, row, face))
+        for index, frame in self._pictures_at(sorted(uses), choice):
+            cutter = _Cutter(frame, self._scaler)
+            for wanted, row, face in uses[index]:
+                outputs[wanted].images[row] = cutter.cut(wanted, face)
+        return outputs
+
+    def pieces(self, wanted: FrameFormat, piece_s: float) -> Iterator[Frames]:
+        """What `finish` gives for one format, in consecutive pieces of `piece_s`; at least one, the others only where they have frames.
+
+        `no_face_share` is that of all pieces together. A piece no longer counts as held when the next one is asked for.
+
+        Raises:
+            MediaError, ConfigError: as `finish`.
+
+        """
+        choice = self._choose([wanted])
+        places = choice.places[wanted]
+        pictures = iter(self._pictures_at([index for index, _ in places], choice))
+        for piece in cut_pieces(self._clip_times_s(places, choice), piece_s):
+            frames = self._frames_of(wanted, places[piece], choice)
+            for row, (_, face) in enumerate(places[piece]):
+                _, frame = next(pictures)
+                frames.images[row] = _Cutter(frame, self._scaler).cut(wanted, face)
+            yield frames
+            self._budget.give_back(frames.images.nbytes)
+
+    def _choose(self, formats: Collection[FrameFormat]) -> _Choice:
+        """Which pictures each format wants and, where it wants faces, where these are."""
         ticks_P = sorted({shown_at(packet) for packet in self._packets if not packet.is_discard})
         times_P: Times = np.array([self._seconds(ticks) for ticks in ticks_P], np.float64)
         begin_s, end_s = self._extent_s(times_P)
-        chosen = {frame_format: choose_frames(frame_format, times_P, begin_s, end_s) for frame_format in formats}
-        self._budget.take(sum(len(indices) * frame_format.size**2 * 3 for frame_format, indices in chosen.items()))
-        images = {
-            frame_format: np.empty((len(indices), frame_format.size, frame_format.size, 3), np.uint8)
-            for frame_format, indices in chosen.items()
-        }
-        places: dict[int, list[tuple[FrameFormat, int]]] = {}
-        for frame_format, indices in chosen.items():
-            for place, index in enumerate(indices):
-                places.setdefault(ticks_P[index], []).append((frame_format, place))
-        scaler = FrameScaler(self._stream.sample_aspect_ratio)
-        for ticks, frame in self._decode(ticks_P, sorted(places)):
-            for frame_format, place in places[ticks]:
-                images[frame_format][place] = scaler.scale(frame, frame_format.size, frame_format.crop)
-        return {
-            frame_format: Frames(images[frame_format], np.maximum(0.0, times_P[indices] - self._start_s))
-            for frame_format, indices in chosen.items()
-        }
+        chosen = {wanted: choose_frames(wanted, times_P, begin_s, end_s) for wanted in formats}
+        choice = _Choice(ticks_P, times_P, {wanted: [(int(index), None) for index in indices] for wanted, indices in chosen.items()})
+        finder = FaceFinder(chosen, self._scaler)
+        if not finder.to_search:
+            return choice
+        self._hold(sorted({int(index) for indices in chosen.values() for index in indices}), choice)
+        for index, frame in self._pictures_at(sorted(finder.to_search), choice):
+            finder.search(index, frame)
+        for wanted, indices in chosen.items():
+            if wanted.faces is not None:
+                faces = finder.faces(wanted, times_P)
+                choice.places[wanted] = [(int(index), face) for index, face in zip(indices, faces, strict=True) if face is not None]
+                choice.no_face_share[wanted] = 1 - len(choice.places[wanted]) / len(indices)
+        return choice
+
+    def _frames_of(self, wanted: FrameFormat, places: Sequence[_Place], choice: _Choice) -> Frames:
+        """Room for the pictures at some places, and their times."""
+        self._budget.take(len(places) * wanted.size**2 * 3)
+        images = np.empty((len(places), wanted.size, wanted.size, 3), np.uint8)
+        return Frames(images, self._clip_times_s(places, choice), choice.no_face_share.get(wanted))
+
+    def _clip_times_s(self, places: Sequence[_Place], choice: _Choice) -> Times:
+        return np.maximum(0.0, choice.times_P[[index for index, _ in places]] - self._start_s)
+
+    def _hold(self, indices: list[int], choice: _Choice) -> None:
+        """Keep the pictures that are needed twice, to find faces and to cut them out, where that costs little."""
+        codec = self._stream.codec_context
+        num_bytes = int(len(indices) * codec.width * codec.height * _BYTES_PER_PIXEL)
+        if num_bytes <= min(_MAX_HELD_BYTES, self._budget.left_bytes):
+            self._budget.take(num_bytes)
+            choice.held.update(self._pictures_at(indices, choice))
+
+    def _pictures_at(self, indices: list[int], choice: _Choice) -> Iterable[tuple[int, VideoFrame]]:
+        """The pictures of the stream with these indices (ascending): held ones, or decoded."""
+        if not indices:
+            return []
+        if choice.held:
+            return [(index, choice.held[index]) for index in indices]
+        decoded = self._decode(choice.ticks_P, [choice.ticks_P[index] for index in indices])
+        return ((index, frame) for index, (_, frame) in zip(indices, decoded, strict=True))
 
     def _extent_s(self, times_P: Times) -> tuple[float, float]:
         """The part of the segment in which there are pictures."""
@@ -109,9 +209,8 @@ class Pictures:
     def _decode(self, ticks_P: list[int], wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         """The pictures shown at the times `wanted`, in order; only one is held at a time."""
         context = self._stream.codec_context
-        context.thread_count = 1
-        # Guards against a stream whose pictures grow beyond the header's size; twice the limit, as the decoder counts its padding.
-        context.options = {"max_pixels": str(2 * self._limits.max_frame_pixels)}
+        if context.is_open:
+            context.flush_buffers()
         missing = deque(wanted)
         in_order = iter(ticks_P)
         wanted_ticks = set(wanted)

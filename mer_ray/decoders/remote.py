@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import fsspec
-
 from mer_ray.core.errors import MediaError
+from mer_ray.core.s3 import s3_filesystem
 from mer_ray.decoders.container import explain_errors, refuse_empty
 from mer_ray.decoders.limits import BYTES_PER_MB, MediaLimits
 
@@ -42,18 +41,29 @@ def local_copy(path: str, limits: MediaLimits | None = None) -> Iterator[str]:
     if not is_remote(path):
         yield path
         return
-    limits = limits or MediaLimits()
     with tempfile.TemporaryDirectory(prefix="mer-ray-media-") as folder:
-        with explain_errors(path):
-            filesystem, key, num_bytes = _find(path)
-            if num_bytes > limits.max_file_mb * BYTES_PER_MB:
-                raise MediaError(
-                    f"{path}: {num_bytes / BYTES_PER_MB:.0f} MiB, more than the limit max_file_mb={limits.max_file_mb}; "
-                    "cut the file or raise the limit"
-                )
-            copy = os.path.join(folder, os.path.basename(key))
-            filesystem.get_file(key, copy)
+        copy = os.path.join(folder, os.path.basename(path))
+        fetch_file(path, copy, limits or MediaLimits())
         yield copy
+
+
+def fetch_file(path: str, copy: str, limits: MediaLimits) -> None:
+    """Copy an `s3://` object to a local file, whole; transient faults of the network are retried.
+
+    Raises:
+        MediaError: missing, not permitted, larger than `max_file_mb`, or still failing after all attempts.
+
+    """
+    with explain_errors(path):
+        filesystem, key, num_bytes = _find(path)
+        if num_bytes > limits.max_file_mb * BYTES_PER_MB:
+            raise MediaError(
+                f"{path}: {num_bytes / BYTES_PER_MB:.0f} MiB, more than the limit max_file_mb={limits.max_file_mb}; "
+                "cut the file or raise the limit"
+            )
+        filesystem.get_file(key, copy)
+        if os.path.getsize(copy) != num_bytes:
+            raise MediaError(f"{path}: {os.path.getsize(copy)} of {num_bytes} bytes arrived; run again with --retry-failed")
 
 
 @contextmanager
@@ -72,7 +82,7 @@ def open_remote(path: str) -> Iterator[tuple[Any, int]]:
 
 
 def _find(path: str) -> tuple[Any, str, int]:
-    filesystem, key = fsspec.core.url_to_fs(path)
+    filesystem, key = s3_filesystem(), path.removeprefix("s3://")
     num_bytes = int(filesystem.info(key)["size"])
     refuse_empty(path, num_bytes)
     return filesystem, key, num_bytes

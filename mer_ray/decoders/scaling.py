@@ -1,6 +1,7 @@
 """A decoded picture to a square of RGB pixels: upright, in its true proportions, cropped or letterboxed."""
 
 from fractions import Fraction
+from math import sqrt
 from typing import Literal, cast
 
 import numpy as np
@@ -28,13 +29,29 @@ class FrameScaler:
             width = height = size
         else:
             width, height = self._scaled_size(frame, size, crop)
+        image = self._reformat(frame, width, height)
+        square = _cut_centre(image, size) if crop == "centre" else _letterbox(image, size)
+        return np.rot90(square, quarter_turns)
+
+    def upright_size(self, frame: VideoFrame) -> tuple[int, int]:
+        """Width and height of the upright picture with square pixels."""
+        width, height = max(1, round(frame.width * self._pixel_aspect)), frame.height
+        return (height, width) if round(frame.rotation / 90) % 2 else (width, height)
+
+    def upright(self, frame: VideoFrame, max_pixels: int | None = None) -> ByteArray:
+        """The whole picture upright with square pixels, RGB uint8 (H, W, 3), scaled down to `max_pixels` at most."""
+        width, height = max(1, round(frame.width * self._pixel_aspect)), frame.height
+        if max_pixels is not None and width * height > max_pixels:
+            factor = sqrt(max_pixels / (width * height))
+            width, height = max(1, int(width * factor)), max(1, int(height * factor))
+        return np.ascontiguousarray(np.rot90(self._reformat(frame, width, height), round(frame.rotation / 90)))
+
+    def _reformat(self, frame: VideoFrame, width: int, height: int) -> ByteArray:
         shrinks = width * height < frame.width * frame.height
         scaled = self._reformatter.reformat(
             frame, width, height, format="rgb24", interpolation="AREA" if shrinks else "BILINEAR", threads=1
         )
-        image = cast(ByteArray, scaled.to_ndarray())
-        square = _cut_centre(image, size) if crop == "centre" else _letterbox(image, size)
-        return np.rot90(square, quarter_turns)
+        return cast(ByteArray, scaled.to_ndarray())
 
     def _scaled_size(self, frame: VideoFrame, size: int, crop: Literal["centre", "whole"]) -> tuple[int, int]:
         width, height = frame.width * self._pixel_aspect, float(frame.height)

@@ -74,8 +74,18 @@ class EncoderConfig(Config, ABC):
         return None
 
     def num_weight_bytes(self) -> int:
-        """Size of the files with tensors: what a plan counts as an actor's memory."""
+        """Memory that the weights take in the compute type: what a plan counts before any are loaded."""
         return 0
+
+    @property
+    def frames_are_independent(self) -> bool:
+        """Whether a frame's features depend on nothing but the frame, so that a long clip may come in pieces."""
+        return False
+
+    @property
+    def spreads_over_gpus(self) -> bool:
+        """Whether one model may take several GPUs."""
+        return False
 
     @abstractmethod
     def build(self, device: str) -> "Encoder":
@@ -160,6 +170,10 @@ class Encoder(ABC):
                 raise EncoderError(f"{self.name}: the clip has no frames; at least 1 is needed")
         elif not isinstance(clip_input, str):
             raise EncoderError(f"{self.name} reads a sentence, not {_describe(clip_input)}")
+
+    def padding(self) -> tuple[int, int]:
+        """Units (samples, frames, tokens) that went through a network so far, without and with padding."""
+        return 0, 0
 
     @abstractmethod
     def _encode(self, inputs: Sequence[EncoderInput]) -> list[Features]:

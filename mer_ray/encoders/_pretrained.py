@@ -7,8 +7,9 @@ Shapes: B clips, T frames, D hidden size, L layers.
 from __future__ import annotations
 
 import pickle
+import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,13 +18,14 @@ import numpy as np
 import torch
 import transformers
 from pydantic import field_validator
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mer_ray.core.config import digest_of, where_or_how_fast
 from mer_ray.core.errors import EncoderError
 from mer_ray.core.media_types import FloatArray
 from mer_ray.encoders._base import EncoderConfig
+from mer_ray.encoders._compiled import compile_blocks
 from mer_ray.encoders._weights import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -42,7 +44,7 @@ class PretrainedEncoderConfig(EncoderConfig):
     """A transformers checkpoint: `weights` is a folder, or a hub id with an optional `revision`.
 
     `adapter` is a folder with a LoRA adapter as peft saves it; it is merged into the weights. `compute` is the type of the
-    forward pass.
+    forward pass. `compile` has torch compile the network's blocks: minutes at first, worth it for long extractions on a GPU.
     """
 
     # What config.json must say in model_type, and the files that must (or, with `*`, may) lie beside the tensors.
@@ -53,6 +55,7 @@ class PretrainedEncoderConfig(EncoderConfig):
     revision: str | None = where_or_how_fast(None)
     adapter: Path | None = where_or_how_fast(None)
     compute: Compute = "float32"
+    compile: bool = where_or_how_fast(False)
 
     @field_validator("weights")
     @classmethod
@@ -95,6 +98,11 @@ class PretrainedEncoderConfig(EncoderConfig):
             )
         return dict(settings)
 
+    @property
+    def is_truncated(self) -> bool:
+        """Whether parts of the network, and of an adapter, are left out on purpose."""
+        return False
+
     @abstractmethod
     def architecture(self) -> transformers.PreTrainedConfig:
         """Sizes and kinds of all parts, from config.json.
@@ -116,7 +124,7 @@ class PretrainedEncoderConfig(EncoderConfig):
 
 
 def load_pretrained(
-    config: PretrainedEncoderConfig, model_class: Any, device: torch.device, unused: Collection[str] = (), **options: Any
+    config: PretrainedEncoderConfig, model_class: Any, device: torch.device, unused: Collection[str] = (), /, **options: Any
 ) -> Any:
     """The frozen model of `config.folder()` in its compute type on `device`, the adapter merged; no code of the folder is run.
 
@@ -126,17 +134,16 @@ def load_pretrained(
         EncoderError: files are broken, tensors of the model are missing from them, or the adapter does not fit.
 
     """
-    be_silent: Callable[[], None] = transformers.utils.logging.disable_progress_bar
-    be_silent()
     try:
-        loaded: Any = model_class.from_pretrained(
-            config.folder(),
-            local_files_only=True,
-            weights_only=True,
-            dtype=COMPUTE_DTYPES[config.compute],
-            output_loading_info=True,
-            **options,
-        )
+        with _silent_loading():
+            loaded: Any = model_class.from_pretrained(
+                config.folder(),
+                local_files_only=True,
+                weights_only=True,
+                dtype=COMPUTE_DTYPES[config.compute],
+                output_loading_info=True,
+                **options,
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise EncoderError(f"weights {config.weights}: cannot be loaded ({_in_short(error)}); download them again") from error
     model, found = loaded
@@ -146,40 +153,66 @@ def load_pretrained(
             f"weights {config.weights}: {len(missing)} tensors of the model are missing, e.g. {missing[0]}; download them again"
         )
     if config.adapter is not None:
-        model = merge_adapter(model, config.adapter)
+        model = merge_adapter(model, config.adapter, config.is_truncated)
     model = model.eval().requires_grad_(False)
     # A model that accelerate has spread over devices stays where it is.
-    return model if "device_map" in options else model.to(device)
+    model = model if "device_map" in options else model.to(device)
+    if config.compile:
+        compile_blocks(model)
+    return model
 
 
-def merge_adapter(model: nn.Module, folder: Path) -> nn.Module:
-    """The model with a LoRA adapter added to its weights.
+def merge_adapter(model: nn.Module, folder: Path, is_truncated: bool = False) -> nn.Module:
+    """The model with a LoRA adapter added to its weights; one of a truncated model may have tensors for what is left out.
 
     Raises:
         EncoderError: no adapter there, or one of another model.
 
     """
     # peft takes 2 s to import, and few encoders have an adapter.
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     absent = [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (folder / name).is_file()]
     if absent:
         raise EncoderError(f"adapter {folder}: lacks {', '.join(absent)}; give a folder that peft's save_pretrained() wrote")
     try:
-        adapted = PeftModel.from_pretrained(model, folder, is_trainable=False)
-    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise EncoderError(f"adapter {folder}: does not fit the model ({_in_short(error)})") from error
+        with warnings.catch_warnings():
+            # peft only warns of tensors that the adapter lacks, and leaves those at random.
+            warnings.simplefilter("error", UserWarning)
+            # peft 0.21 asks transformers 5.23 by a name that is going away.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            adapted = PeftModel.from_pretrained(model, folder, is_trainable=False)
+    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, UserWarning, SafetensorError) as error:
+        raise EncoderError(
+            f"adapter {folder}: does not fit the model ({_in_short(error)}); give one that was trained on these weights"
+        ) from error
+    with safe_open(folder / ADAPTER_WEIGHTS, "pt") as tensors:
+        unread = sorted(name for name in set(tensors.keys()) - set(get_peft_model_state_dict(adapted)) if ".lora_" in name)
+    if unread and not is_truncated:
+        raise EncoderError(
+            f"adapter {folder}: does not fit the model, which has no place for {len(unread)} of its tensors, e.g. {unread[0]}; "
+            "give one that was trained on these weights"
+        )
     merged: nn.Module = adapted.merge_and_unload()
     return merged
 
 
-def pool_states(states_LBTD: Sequence[Tensor], num_frames_B: Tensor) -> tuple[FloatArray, FloatArray]:
-    """Mean and deviation over each clip's first `num_frames` frames: two float32 (L, B, D), in one copy from the device.
+def to_device(values: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """The tensor on `device`; to a GPU through pinned memory, so that the copy overlaps what the GPU computes."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, dtype, non_blocking=True)
+    return values.to(device, dtype)
+
+
+def pool_states(states_LBTD: Sequence[Tensor], num_frames_B: Tensor, starts_B: Tensor | None = None) -> tuple[FloatArray, FloatArray]:
+    """Mean and deviation over each clip's `num_frames` frames from `starts` (0) on: two float32 (L, B, D), in one copy.
 
     All layers have the same D.
     """
     num_frames_B1 = num_frames_B[:, None]
-    is_padding_BT1 = (torch.arange(states_LBTD[0].shape[1], device=num_frames_B.device) >= num_frames_B1)[:, :, None]
+    starts_B1 = torch.zeros_like(num_frames_B1) if starts_B is None else starts_B[:, None]
+    times_T = torch.arange(states_LBTD[0].shape[1], device=num_frames_B.device)
+    is_padding_BT1 = ((times_T < starts_B1) | (times_T >= starts_B1 + num_frames_B1))[:, :, None]
     statistics = []
     for state_BTD in states_LBTD:
         # Layers of a model that is spread over devices meet here.
@@ -196,6 +229,19 @@ def exact_float32() -> Iterator[None]:
     """Keep TF32 out of convolutions: it is on by default and costs float32 features half of their digits."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
+
+
+@contextmanager
+def _silent_loading() -> Iterator[None]:
+    """Without transformers' progress bar and its table of tensors that a smaller model leaves unread."""
+    log: Any = transformers.utils.logging
+    verbosity = log.get_verbosity()
+    log.disable_progress_bar()
+    log.set_verbosity_error()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
 
 
 def _in_short(error: Exception) -> str:

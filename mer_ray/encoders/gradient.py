@@ -4,13 +4,13 @@ Shapes: N frames, H height, W width.
 """
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from mer_ray.core.media_types import EncoderInput, Features, FloatArray, FrameFormat, Frames
-from mer_ray.encoders._base import Encoder, EncoderConfig
+from mer_ray.encoders._base import Encoder
+from mer_ray.encoders._frame_choice import FrameEncoderConfig, spacing_s
 from mer_ray.encoders._gradient_frames import (
     CELL_PIXELS,
     NUM_ORIENTATIONS,
@@ -42,36 +42,15 @@ LAYERS = {
 }
 
 
-class GradientConfig(EncoderConfig):
+class GradientConfig(FrameEncoderConfig):
     """Frames of 128 x 128 pixels, `num_frames` evenly spaced or `frame_rate_hz` a second."""
 
     name: Literal["gradient"] = "gradient"
-    num_frames: int | None = Field(default=16, ge=1)
-    frame_rate_hz: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    crop: Literal["centre", "whole"] = "centre"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rate_replaces_number(cls, data: object) -> object:
-        if isinstance(data, dict) and data.get("frame_rate_hz") is not None and "num_frames" not in data:
-            return {**data, "num_frames": None}
-        return data
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.num_frames is None) == (self.frame_rate_hz is None):
-            raise ValueError("set num_frames (evenly spaced) or frame_rate_hz, the other null")
-        return self
 
     @property
     def input_format(self) -> FrameFormat:
         """Frames of 128 x 128."""
         return FrameFormat(SIZE, self.num_frames, self.frame_rate_hz, self.crop)
-
-    @property
-    def frame_s(self) -> float | None:
-        """Known where frames come at a rate."""
-        return None if self.frame_rate_hz is None else 1 / self.frame_rate_hz
 
     def layers(self) -> dict[str, int]:
         """Edges at three scales and their change, intensities at two, contrast, motion by cell and of the whole picture."""
@@ -92,7 +71,7 @@ class GradientEncoder(Encoder):
         grey_NHW = to_grey(frames.images)
         half_NHW, quarter_NHW, eighth_NHW = (shrink(grey_NHW, size) for size in (SIZE // 2, SIZE // 4, SIZE // 8))
         hog_middle_ND = oriented_gradients(half_NHW)
-        frame_s = self.frame_s if self.frame_s is not None else _spacing_s(frames)
+        frame_s = self.frame_s if self.frame_s is not None else spacing_s(frames)
         layers = {
             "hog_fine": oriented_gradients(grey_NHW),
             "hog_middle": hog_middle_ND,
@@ -113,8 +92,3 @@ def _head_motion(grey_NHW: FloatArray) -> FloatArray:
     flow_N2 = flow(grey_NHW, 1)
     change_N1 = np.abs(differences(grey_NHW)).mean(axis=(1, 2))[:, None]
     return np.concatenate([flow_N2, np.abs(flow_N2), change_N1], axis=1)
-
-
-def _spacing_s(frames: Frames) -> float:
-    """Seconds between evenly spaced frames; 0 for a single one."""
-    return float(np.ptp(frames.times_s)) / (len(frames.times_s) - 1) if len(frames.times_s) > 1 else 0.0

@@ -1,20 +1,55 @@
 """The config of `mer-ray extract`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.encoders import AnyEncoder
 
 
+class Part(Config):
+    """Part `index` of `count`, written `2/5`: the tasks of a job array take one each."""
+
+    index: int = Field(ge=1)
+    count: int = Field(ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, data: Any) -> Any:
+        if not isinstance(data, str):
+            return data
+        index, slash, count = data.partition("/")
+        if not (slash and index.strip().isdigit() and count.strip().isdigit()):
+            raise ValueError(f"write part i/n, e.g. 2/5, not {data!r}")
+        return {"index": int(index), "count": int(count)}
+
+    @model_validator(mode="after")
+    def _is_one_of(self) -> Self:
+        if self.index > self.count:
+            raise ValueError(f"part {self.index}/{self.count}: the parts of {self.count} are 1/{self.count} to {self.count}/{self.count}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+class Budget(Config):
+    """When a run ends, resumable, with the shards that are being processed: after `hours`, or when the GPUs have cost `usd`."""
+
+    hours: float | None = where_or_how_fast(None, gt=0, allow_inf_nan=False)
+    usd: float | None = where_or_how_fast(None, gt=0, allow_inf_nan=False)
+
+
 class ExtractConfig(Config):
     """Which clips go through which encoders into which store.
 
-    `decode`: `in_actor` decodes in the process that encodes (best on CPUs), `ahead` in a stage of its own before
-    GPU actors; `auto` takes `ahead` where actors have a GPU. `num_actors` None: one per GPU, or one per CPU core.
+    `decode`: `in_actor` decodes in the process that encodes (best on CPUs), `ahead` in a stage of its own before GPU actors;
+    `auto` takes `ahead` where actors have a GPU. `num_actors` None: one per GPU, or one per CPU core. `device` auto: `cuda` where
+    actors have a GPU. `actor_memory_gb` is what encoders may take in one actor (None: the GPU's memory, or the actor's share of
+    the node's). `media_cache_mb` bounds the copies of remote media on each node. `part` i/n takes every n-th clip.
     """
 
     manifest: Path = where_or_how_fast()
@@ -22,13 +57,19 @@ class ExtractConfig(Config):
     encoders: tuple[AnyEncoder, ...] = Field(min_length=1)
     max_failure_rate: float = where_or_how_fast(0.05, ge=0.0, le=1.0)
     retry_failed: bool = where_or_how_fast(False)
+    part: Part | None = where_or_how_fast(None)
     limits: MediaLimits = where_or_how_fast(MediaLimits())
     decode: Literal["auto", "in_actor", "ahead"] = where_or_how_fast("auto")
+    device: Literal["auto", "cpu", "cuda"] = where_or_how_fast("auto")
     num_actors: int | None = where_or_how_fast(None, ge=1)
     gpus_per_actor: float | None = where_or_how_fast(None, ge=0.0)
+    actor_memory_gb: float | None = where_or_how_fast(None, gt=0.0, allow_inf_nan=False)
     shard_mb: float = where_or_how_fast(64.0, gt=0.0)
     shard_media_s: float = where_or_how_fast(600.0, gt=0.0)
+    media_cache_mb: float = where_or_how_fast(8192.0, gt=0.0)
     no_progress_timeout_s: int = where_or_how_fast(1800, ge=1)
+    price_per_gpu_hour: float | None = where_or_how_fast(None, ge=0.0, allow_inf_nan=False)
+    budget: Budget = where_or_how_fast(Budget())
     summary: Path | None = where_or_how_fast(None)
 
     @field_validator("encoders")
@@ -38,3 +79,9 @@ class ExtractConfig(Config):
             if encoder in encoders[:index]:
                 raise ValueError(f"encoder {encoder.name} is listed twice with the same config; remove one")
         return encoders
+
+    @model_validator(mode="after")
+    def _money_needs_a_price(self) -> Self:
+        if self.budget.usd is not None and not self.price_per_gpu_hour:
+            raise ValueError("budget.usd: needs price_per_gpu_hour, the price of one GPU for an hour in USD")
+        return self

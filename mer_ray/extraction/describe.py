@@ -1,6 +1,8 @@
 """The record of an encoder that lies beside its features."""
 
 from mer_ray.core.artefacts import versions
+from mer_ray.core.faces import DetectedFaces
+from mer_ray.core.media_types import FrameFormat
 from mer_ray.encoders import Encoder, EncoderConfig, encoder_identity, encoder_key
 from mer_ray.store.record import EncoderRecord
 
@@ -18,6 +20,7 @@ def describe_encoder(config: EncoderConfig, encoder: Encoder) -> EncoderRecord:
         rate_hz=config.rate_hz,
         frame_s=encoder.frame_s,
         dtype=config.dtype,
+        detects_faces=isinstance(config.input_format, FrameFormat) and isinstance(config.input_format.faces, DetectedFaces),
         versions=versions(),
         weights_digest=config.weights_digest(),
         licence=encoder.licence,

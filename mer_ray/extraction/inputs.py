@@ -2,39 +2,49 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-import fsspec
-
-from mer_ray.core.media_types import Clip, Modality
+from mer_ray.core.errors import ManifestError
+from mer_ray.core.faces import StoredFaces
+from mer_ray.core.media_types import Clip, FrameFormat, InputFormat, TextFormat
+from mer_ray.core.s3 import STORAGE_FAULTS, s3_filesystem, what_happened
 
 ABSENT = "absent"
 
 
-def source_path(clip: Clip, modality: Modality) -> str | None:
-    """The file that holds a clip's sound or pictures; None for text and where there is no file."""
-    own = {"audio": clip.audio_path, "vision": clip.video_path, "text": None}[modality]
-    return own or (None if modality == "text" else clip.path)
+def source_path(clip: Clip, input_format: InputFormat) -> str | None:
+    """The file that holds a clip's sound, pictures or face crops; None for text and where there is no file."""
+    if isinstance(input_format, TextFormat):
+        return None
+    if isinstance(input_format, FrameFormat):
+        return clip.faces_path if isinstance(input_format.faces, StoredFaces) else clip.video_path or clip.path
+    return clip.audio_path or clip.path
 
 
 def stamp_files(paths: Iterable[str]) -> dict[str, str]:
     """Size and modification time (local) or ETag (remote) of each file; `absent` where there is none.
 
     A remote folder is listed once, however many of its files are asked for.
+
+    Raises:
+        ManifestError: a remote folder cannot be listed.
+
     """
     wanted = sorted(set(paths))
     stamps = {path: _stamp_local(path) for path in wanted if "://" not in path}
     remote_folders = {path.rsplit("/", 1)[0] for path in wanted if "://" in path}
     for folder in sorted(remote_folders):
-        filesystem, root = fsspec.core.url_to_fs(folder)
-        scheme = folder.split("://", 1)[0]
-        filesystem.invalidate_cache(root)
         try:
-            entries = filesystem.ls(root, detail=True)
+            entries = s3_filesystem().ls(folder.removeprefix("s3://"), detail=True)
         except FileNotFoundError:
             entries = []
+        except STORAGE_FAULTS as error:
+            raise ManifestError(
+                f"{folder}: cannot be listed: {what_happened(error)}; check that the place exists and that you may read it, "
+                "AWS_ENDPOINT_URL and the AWS credentials"
+            ) from error
         for entry in entries:
-            stamps[f"{scheme}://{entry['name']}"] = f"{entry['size']}:{entry.get('ETag') or entry.get('mtime')}"
+            stamps[f"s3://{entry['name']}"] = f"{entry['size']}:{entry['ETag']}"
     return {path: stamps.get(path, ABSENT) for path in wanted}
 
 
@@ -46,11 +56,11 @@ def _stamp_local(path: str) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}"
 
 
-def input_hash(clip: Clip, modality: Modality, stamps: dict[str, str]) -> str:
+def input_hash(clip: Clip, input_format: InputFormat, stamps: Mapping[str, str]) -> str:
     """16 hex digits over the file's stamp and the segment, or over the sentence."""
-    if modality == "text":
+    if isinstance(input_format, TextFormat):
         read = clip.text or ""
     else:
-        path = source_path(clip, modality)
+        path = source_path(clip, input_format)
         read = f"{stamps[path] if path else ABSENT}|{clip.start_s}|{clip.end_s}"
     return hashlib.sha256(read.encode()).hexdigest()[:16]

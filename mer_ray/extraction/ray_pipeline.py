@@ -1,13 +1,11 @@
-"""Shards through Ray Data: decode, encode and write on all workers, with one row per shard from plan to report.
+"""Shards through Ray Data: fetch, decode, encode and write on all workers, with one row per shard from plan to report.
 
 One row per shard because Ray Data cuts and mixes larger groups of rows between stages.
 """
 
 import logging
-import math
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -18,74 +16,74 @@ import torch
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 from ray.data.context import DataContext
 
-from mer_ray.core.errors import ClusterError, MerRayError
-from mer_ray.decoders.limits import MediaLimits
+from mer_ray.core.errors import MerRayError
 from mer_ray.encoders import EncoderConfig
 from mer_ray.extraction.config import ExtractConfig
-from mer_ray.extraction.plan import ExtractionPlan, Shard
-from mer_ray.extraction.shard_encoder import DecodedShard, ShardEncoder, ShardReport, decode_shard
+from mer_ray.extraction.layout import Layout, Machines
+from mer_ray.extraction.media_cache import drop_leftovers
+from mer_ray.extraction.plan import ExtractionPlan
+from mer_ray.extraction.shard_encoder import DecodedShard, ShardDecoder, ShardWorker, begin_report, is_over
+from mer_ray.extraction.shard_report import ShardReport
+from mer_ray.extraction.shards import Shard, ShardList
 from mer_ray.store.layout import open_store
+
+# One call computes while another fetches its media or publishes its parts.
+CALLS_PER_ACTOR = 2
 
 Rows = dict[str, npt.NDArray[np.object_]]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a cluster's resources are used: encoder actors, their share of a GPU, and decode tasks of a stage of their own (0: none)."""
-
-    num_actors: int
-    gpus_per_actor: float
-    num_decode_tasks: int
-
-
-def choose_layout(config: ExtractConfig) -> Layout:
-    """One actor per GPU, else one per CPU core; a decode stage on the spare cores of GPU machines.
-
-    Raises:
-        ClusterError: the config asks for more GPUs or CPUs than the cluster has.
-
-    """
+def ask_machines(config: ExtractConfig) -> Machines:
+    """What the cluster has; the memory of a GPU is asked where encoders will share one."""
     resources = ray.cluster_resources()
     num_cpus, num_gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
-    gpus_per_actor = config.gpus_per_actor if config.gpus_per_actor is not None else float(num_gpus > 0)
-    if gpus_per_actor > num_gpus:
-        raise ClusterError(
-            f"gpus_per_actor: {gpus_per_actor:g} GPUs asked for, the cluster has {num_gpus:g}; set gpus_per_actor=0 for CPUs"
-        )
-    ahead = config.decode == "ahead" or (config.decode == "auto" and gpus_per_actor > 0)
-    fitting = math.floor(num_gpus / gpus_per_actor) if gpus_per_actor > 0 else num_cpus - int(ahead)
-    num_actors = config.num_actors or max(1, min(fitting, num_cpus - int(ahead)))
-    num_decode_tasks = max(1, num_cpus - num_actors) if ahead else 0
-    if num_actors + int(ahead) > num_cpus or num_actors > max(fitting, 1):
-        raise ClusterError(
-            f"num_actors: {num_actors} do not fit on {num_cpus} CPUs and {num_gpus:g} GPUs; set num_actors={max(1, fitting)} or less"
-        )
-    return Layout(num_actors, gpus_per_actor, num_decode_tasks)
+    gpu_bytes = None
+    if num_gpus and config.gpus_per_actor != 0 and config.device != "cpu" and config.actor_memory_gb is None:
+        gpu_bytes = ray.get(_gpu_bytes.options(num_gpus=min(1.0, num_gpus)).remote())
+    return Machines(num_cpus, num_gpus, resources.get("memory", 0.0), gpu_bytes)
 
 
-def run_shards(shards: Sequence[Shard], plan: ExtractionPlan, config: ExtractConfig, layout: Layout) -> Iterator[ShardReport]:
-    """Process all shards, yielding a report as each is written."""
+@ray.remote(num_cpus=0)
+def _gpu_bytes() -> float | None:
+    return float(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else None
+
+
+def run_shards(
+    shards: ShardList,
+    plan: ExtractionPlan,
+    keys: Sequence[str],
+    config: ExtractConfig,
+    layout: Layout,
+    stop_at: float | None,
+) -> Iterator[ShardReport]:
+    """Process all shards with the encoders of one pass, yielding a report as each is written."""
     _configure_ray_data(config)
-    rows = [{"shard": pickle.dumps(shard)} for shard in shards]
-    dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    encoders = {key: plan.keys[key] for key in keys}
+    dataset: ray.data.Dataset = ray.data.from_items([{"shard": pickle.dumps(shard)} for shard in shards], override_num_blocks=len(shards))
     if layout.num_decode_tasks:
-        decode = partial(_decode_rows, encoders=plan.keys, limits=config.limits)
         dataset = dataset.map_batches(
-            decode, batch_size=1, batch_format="numpy", compute=TaskPoolStrategy(layout.num_decode_tasks), num_cpus=1
+            partial(_decode_rows, encoders=encoders, config=config, stop_at=stop_at),
+            batch_size=1,
+            batch_format="numpy",
+            compute=TaskPoolStrategy(layout.num_decode_tasks),
+            num_cpus=1,
         )
     dataset = dataset.map_batches(
         _ShardActor,
         fn_constructor_kwargs={
-            "encoders": tuple(plan.keys.values()),
+            "encoders": tuple(encoders.values()),
             # Workers run in folders of their own: the store's URL is absolute.
             "store_url": open_store(config.store).url,
-            "corpus": plan.manifest.facts.corpus,
-            "limits": config.limits,
-            "device": "cuda" if layout.gpus_per_actor else "cpu",
+            "corpus": plan.facts.corpus,
+            "config": config,
+            "device": layout.device,
+            "stop_at": stop_at,
         },
         batch_size=1,
         batch_format="numpy",
-        compute=ActorPoolStrategy(size=min(layout.num_actors, len(shards))),
+        compute=ActorPoolStrategy(
+            size=min(layout.num_actors, len(shards)), max_concurrent_calls_per_actor=CALLS_PER_ACTOR, enable_true_multi_threading=True
+        ),
         num_cpus=1,
         num_gpus=layout.gpus_per_actor,
     )
@@ -107,9 +105,15 @@ def _configure_ray_data(config: ExtractConfig) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
-def _decode_rows(rows: Rows, encoders: Mapping[str, EncoderConfig], limits: MediaLimits) -> Rows:
+def _decode_rows(rows: Rows, encoders: Mapping[str, EncoderConfig], config: ExtractConfig, stop_at: float | None) -> Rows:
     shard = cast(Shard, _load(rows["shard"][0]))
-    return {"shard": _objects(pickle.dumps(decode_shard(shard, encoders, limits), protocol=5))}
+    report = begin_report(shard)
+    if is_over(stop_at):
+        return {"shard": _objects(pickle.dumps(DecodedShard(shard, [], report)))}
+    decoder = ShardDecoder(encoders, config.limits, config.shard_mb)
+    with decoder.fetched(shard, report) as copies:
+        decoded = decoder.decode(shard, copies, report)
+    return {"shard": _objects(pickle.dumps(decoded, protocol=5))}
 
 
 class _ShardActor:
@@ -118,13 +122,13 @@ class _ShardActor:
     An error of ours travels to the driver as a row: as an exception it would arrive as text in Ray's own.
     """
 
-    def __init__(self, encoders: tuple[EncoderConfig, ...], store_url: str, corpus: str, limits: MediaLimits, device: str) -> None:
-        # The pool has one actor per core: more threads than that would fight each other.
-        torch.set_num_threads(1)
-        self.limits = limits
+    def __init__(
+        self, encoders: tuple[EncoderConfig, ...], store_url: str, corpus: str, config: ExtractConfig, device: str, stop_at: float | None
+    ) -> None:
+        drop_leftovers()
         self.failure: MerRayError | None = None
         try:
-            self.shard_encoder = ShardEncoder(encoders, store_url, corpus, device)
+            self.worker = ShardWorker(encoders, store_url, corpus, config.limits, config.shard_mb, device, stop_at)
         except MerRayError as error:
             self.failure = error
 
@@ -132,10 +136,10 @@ class _ShardActor:
         return {"report": _objects(pickle.dumps(self.failure or self._process(rows)))}
 
     def _process(self, rows: Rows) -> ShardReport | MerRayError:
-        item = _load(rows["shard"][0])
-        decoded = item if isinstance(item, DecodedShard) else decode_shard(cast(Shard, item), self.shard_encoder.configs, self.limits)
+        # The pool has one actor per core: more threads than that would fight each other. Each thread of calls has its own setting.
+        torch.set_num_threads(1)
         try:
-            return self.shard_encoder.process(decoded)
+            return self.worker.process(cast(Shard | DecodedShard, _load(rows["shard"][0])))
         except MerRayError as error:
             return error
 

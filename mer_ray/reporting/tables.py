@@ -13,6 +13,7 @@ from mer_ray.reporting.ceilings import ceiling_of
 from mer_ray.reporting.clips import read_texts, value_points, worst_mistakes
 from mer_ray.reporting.comparison import intervals_behind
 from mer_ray.reporting.curves import curve
+from mer_ray.reporting.faces import faces_of
 from mer_ray.reporting.failures import failures_of
 from mer_ray.reporting.groups import scores_by_presence, scores_by_speaker
 from mer_ray.reporting.headline import headline
@@ -151,6 +152,7 @@ def _details(run: Run, row: dict[str, Any], predictions: SplitPredictions, metri
         "mistakes": worst_mistakes(labelled, run.classes, texts.by_clip, max_mistakes),
         "texts_note": texts.note,
         "failures": failures_of(run),
+        "faces": faces_of(run),
         "facts": run.facts,
         "config": run.config_text,
     }

@@ -41,8 +41,9 @@ def read_failed(store: Store, corpus: str, key: str) -> pa.Table:
 def left_to_do(store: Store, corpus: str, key: str, wanted: pa.Table, retry_failed: bool = False) -> pa.Table:
     """The rows of `wanted` (clip_id, input_hash and any more) without features and, unless `retry_failed`, without failures.
 
-    Only a clip's newest row counts, because readers take that one: a clip whose file or sentence changed is left to do
-    again, also when it changed back.
+    Of features only a clip's newest row counts, because readers take that one: a clip whose file or sentence changed is left
+    to do again, also when it changed back. A failure counts for its own input only: files that were away for a while do not
+    void the features that they had.
 
     Raises:
         StoreError: `wanted` lacks an id, or a part is damaged or foreign.
@@ -54,16 +55,32 @@ def left_to_do(store: Store, corpus: str, key: str, wanted: pa.Table, retry_fail
     folder = store.part_folder(corpus, key, "features")
     features = read_stable(store, folder, lambda: scan_parts(store, corpus, key, "features"))
     failures = read_stable(store, folder, lambda: scan_parts(store, corpus, key, "failures"))
-    newest = _newest_hashes([*features, *failures], wanted["clip_id"].combine_chunks())
-    is_newest = pc.fill_null(pc.equal(newest, wanted["input_hash"].combine_chunks()), False)
-    accepted = _stacked(features if retry_failed else [*features, *failures])
-    is_there = pc.is_in(_pairs(wanted), value_set=_pairs(accepted))
-    return wanted.filter(pc.invert(pc.and_(is_newest, is_there.combine_chunks())))
+    newest = _newest_hashes(features, wanted["clip_id"].combine_chunks())
+    is_settled = pc.fill_null(pc.equal(newest, wanted["input_hash"].combine_chunks()), False)
+    if not retry_failed:
+        standing = exclude(_stacked(failures), _stacked(features))
+        is_settled = pc.or_(is_settled, pc.is_in(_pairs(wanted), value_set=_pairs(standing)).combine_chunks())
+    return wanted.filter(pc.invert(is_settled))
 
 
 def exclude(rows: pa.Table, unwanted: pa.Table) -> pa.Table:
     """The rows whose (clip_id, input_hash) is not in the other table, in their order."""
     return rows.filter(pc.invert(pc.is_in(_pairs(rows), value_set=_pairs(unwanted))))
+
+
+def list_names(store: Store, folder: str) -> Sequence[str]:
+    """The names of a folder's folders, sorted: corpora in the store's root, encoder keys in a corpus's kinds.
+
+    Raises:
+        StoreError: the folder cannot be listed.
+
+    """
+    with explain_faults(store, folder, "listed"):
+        try:
+            entries = store.filesystem.ls(folder, detail=True)
+        except FileNotFoundError:
+            return []
+    return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
 
 
 def list_encoders(store: Store, corpus: str) -> list[EncoderRecord]:
@@ -74,7 +91,7 @@ def list_encoders(store: Store, corpus: str) -> list[EncoderRecord]:
 
     """
     records = []
-    for key in _list_names(store, store.kind_folder(corpus, "features")):
+    for key in list_names(store, store.kind_folder(corpus, "features")):
         record = find_record(store, corpus, key)
         if record is not None:
             records.append(record)
@@ -102,17 +119,8 @@ def resolve_encoder(store: Store, corpus: str, name_or_key: str) -> EncoderRecor
         )
     if records:
         raise StoreError(f"{store.url}: {corpus} has no encoder {name_or_key}; it has {', '.join(record.key for record in records)}")
-    corpora = ", ".join(_list_names(store, store.root)) or "nothing yet"
+    corpora = ", ".join(list_names(store, store.root)) or "nothing yet"
     raise StoreError(f"{store.url}: no features of corpus {corpus}; the store has {corpora}; run `mer-ray extract` first")
-
-
-def _list_names(store: Store, folder: str) -> Sequence[str]:
-    with explain_faults(store, folder, "listed"):
-        try:
-            entries = store.filesystem.ls(folder, detail=True)
-        except FileNotFoundError:
-            return []
-    return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
 
 
 def _read_ids(store: Store, corpus: str, key: str, kind: PartKind) -> pa.Table:

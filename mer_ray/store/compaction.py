@@ -4,20 +4,18 @@ New parts are published before the old ones go, so that a crash anywhere leaves 
 in two parts are read once, and the next compaction removes them.
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 
 from mer_ray.core.errors import StoreError
 from mer_ray.store.catalog import exclude
 from mer_ray.store.layout import PartKind, Store
+from mer_ray.store.lease import hold_compaction
 from mer_ray.store.parts import PartInfo, name_part, write_part
-from mer_ray.store.publishing import TEMPORARY_SUFFIX, explain_faults
+from mer_ray.store.publishing import remove_file, remove_leftovers
 from mer_ray.store.record import find_record
 from mer_ray.store.rows import fetch_rows
 from mer_ray.store.scanning import PartIds, read_stable, scan_parts
@@ -50,6 +48,7 @@ class _Folder:
     kind: PartKind
     schema: pa.Schema
     group_bytes: int
+    check_lease: Callable[[], None]
 
     @property
     def path(self) -> str:
@@ -75,22 +74,24 @@ class _Piece:
 def compact(store: Store, corpus: str, key: str, part_bytes: int = PART_BYTES) -> CompactionSummary:
     """Merge the parts of one encoder into parts of about `part_bytes`: each clip once, its newest row, no failure that has features.
 
-    Safe beside readers, writers and other compactions.
+    Safe beside readers, writers and other compactions; a lease keeps it apart from removals, whose rows it could bring back.
 
     Raises:
-        StoreError: no such encoder, a damaged or foreign part, or the store cannot be written.
+        StoreError: no such encoder, a damaged or foreign part, a running removal, or the store cannot be written.
 
     """
     record = find_record(store, corpus, key)
     if record is None:
         raise StoreError(f"{store.locate(store.record_path(corpus, key))}: no such encoder in the store, so nothing to compact")
     group_bytes = SEQUENCE_ROW_GROUP_BYTES if record.sequences else POOLED_ROW_GROUP_BYTES
-    features = _Folder(store, corpus, key, "features", feature_schema(record), group_bytes)
-    failures = _Folder(store, corpus, key, "failures", FAILURE_SCHEMA, group_bytes)
-    # Features first: they say which failures are void.
-    counts = [read_stable(store, folder.path, partial(_compact_folder, folder, part_bytes)) for folder in (features, failures)]
+    with hold_compaction(store, corpus, key) as leases:
+        features = _Folder(store, corpus, key, "features", feature_schema(record), group_bytes, leases.check)
+        failures = _Folder(store, corpus, key, "failures", FAILURE_SCHEMA, group_bytes, leases.check)
+        # Features first: they say which failures are void.
+        counts = [read_stable(store, folder.path, partial(_compact_folder, folder, part_bytes)) for folder in (features, failures)]
+        num_leftovers = sum(remove_leftovers(store, folder.path, LEFTOVER_AGE_S) for folder in (features, failures))
     before, after, dropped = (sum(column) for column in zip(*counts, strict=True))
-    return CompactionSummary(before, after, dropped, sum(_remove_leftovers(folder) for folder in (features, failures)))
+    return CompactionSummary(before, after, dropped, num_leftovers)
 
 
 def _compact_folder(folder: _Folder, part_bytes: int) -> tuple[int, int, int]:
@@ -105,7 +106,7 @@ def _compact_folder(folder: _Folder, part_bytes: int) -> tuple[int, int, int]:
     kept_paths = {piece.part.path for piece in settled} | {part.path for part in merged}
     for part in parts:
         if part.path not in kept_paths:
-            _remove(folder.store, part.path)
+            remove_file(folder.store, part.path)
     num_rows_dropped = sum(part.ids.num_rows for part in parts) - sum(len(piece.rows) for piece in pieces)
     return len(parts), len(kept_paths), num_rows_dropped
 
@@ -156,28 +157,11 @@ def _stream(folder: _Folder, group: Sequence[_Piece]) -> Iterator[pa.Table]:
                 waiting = []
     if waiting:
         yield from _cut(pa.concat_tables(waiting), folder.group_bytes)
+    # The part is published next.
+    folder.check_lease()
 
 
 def _cut(table: pa.Table, group_bytes: int) -> Iterator[pa.Table]:
     num_rows = max(1, int(group_bytes * table.num_rows / table.nbytes))
     for start in range(0, table.num_rows, num_rows):
         yield table.slice(start, num_rows)
-
-
-def _remove(store: Store, path: str) -> None:
-    with explain_faults(store, path, "removed"), suppress(FileNotFoundError):
-        store.filesystem.rm_file(path)
-
-
-def _remove_leftovers(folder: _Folder) -> int:
-    """Temporary files lie in the store only where it is local."""
-    if not folder.store.is_local:
-        return 0
-    num_removed = 0
-    for path in Path(folder.path).glob(f".*{TEMPORARY_SUFFIX}"):
-        # A file that is gone by now was renamed by its writer.
-        with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > LEFTOVER_AGE_S:
-                path.unlink()
-                num_removed += 1
-    return num_removed

@@ -6,7 +6,6 @@
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ import fsspec
 
 from mer_ray.core.errors import StoreError
 from mer_ray.core.manifest import CORPUS_NAME
+from mer_ray.core.s3 import s3_filesystem
 
 PartKind = Literal["features", "failures"]
 
@@ -33,13 +33,12 @@ class Store:
         """True where files can be renamed in place."""
         return self.protocol == "file"
 
-    @cached_property
+    @property
     def filesystem(self) -> Any:
         """The fsspec file system; S3 takes credentials and AWS_ENDPOINT_URL from the usual environment."""
         if self.is_local:
             return fsspec.filesystem("file")
-        # Other processes add parts all the time: a cached listing would hide them.
-        return fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True)
+        return s3_filesystem()
 
     def corpus_folder(self, corpus: str) -> str:
         """The folder of one corpus."""
@@ -66,7 +65,7 @@ def open_store(url: str | Path) -> Store:
     """Open a store in a local folder or under `s3://bucket/prefix`; nothing is created or contacted yet.
 
     Raises:
-        StoreError: another protocol, or `s3://` without a bucket.
+        StoreError: another protocol, `s3://` without a bucket, or with credentials in it.
 
     """
     text = str(url)
@@ -74,6 +73,11 @@ def open_store(url: str | Path) -> Store:
     if not separator or protocol == "file":
         folder = os.path.abspath(os.path.expanduser(rest if separator else text))
         return Store(url=folder, root=folder, protocol="file")
+    if "@" in rest.partition("/")[0]:
+        # Not shown: it would be in every message, summary and record.
+        raise StoreError(
+            "store s3://...@...: credentials have no place in a URL; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
     root = rest.strip("/")
     if protocol != "s3" or not root:
         raise StoreError(f"store {text}: not a place for a store; write a local folder or s3://bucket/prefix")

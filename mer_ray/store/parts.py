@@ -1,6 +1,5 @@
 """One part of a store: a Parquet file of ours, written whole, checked when opened."""
 
-import errno
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,11 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from s3fs.utils import FileExpired
 
 from mer_ray.core.config import digest_of
 from mer_ray.core.errors import StoreError
+from mer_ray.core.s3 import STORAGE_FAULTS, what_happened
 from mer_ray.store.layout import PartKind, Store
-from mer_ray.store.publishing import STORAGE_FAULTS, TEMPORARY_SUFFIX, explain_faults, publish
+from mer_ray.store.publishing import TEMPORARY_SUFFIX, explain_faults, publish
 
 METADATA_KEY = b"mer_ray_store"
 
@@ -73,6 +74,20 @@ def write_part(
     return PartInfo(path, num_rows, num_bytes, written_ns)
 
 
+def list_files(store: Store, folder: str) -> list[str]:
+    """The paths of everything in a folder, sorted; none where there is no folder.
+
+    Raises:
+        StoreError: the folder cannot be listed.
+
+    """
+    with explain_faults(store, folder, "listed"):
+        try:
+            return sorted(store.filesystem.ls(folder, detail=False))
+        except FileNotFoundError:
+            return []
+
+
 def list_parts(store: Store, folder: str) -> list[str]:
     """The paths of the parts in a folder, sorted; none where there is no folder.
 
@@ -80,13 +95,8 @@ def list_parts(store: Store, folder: str) -> list[str]:
         StoreError: a file that is no part, or the folder cannot be listed.
 
     """
-    with explain_faults(store, folder, "listed"):
-        try:
-            paths = sorted(store.filesystem.ls(folder, detail=False))
-        except FileNotFoundError:
-            return []
     parts = []
-    for path in paths:
+    for path in list_files(store, folder):
         name = path.rsplit("/", 1)[-1]
         # A killed writer leaves `.part-*.tmp`; `_` and `.` mark files that are no data, as in all Parquet folders; consoles of
         # S3 make nameless objects that stand for folders.
@@ -104,20 +114,30 @@ def open_part(store: Store, path: str, key: str, kind: PartKind) -> Iterator[Par
 
     Raises:
         PartGoneError: the part went away since it was listed.
-        StoreError: not Parquet, damaged, not a part of this encoder, or unreadable.
+        StoreError: not Parquet, damaged, not a part of this encoder, or unreadable for now.
 
     """
     try:
         with _open_source(store, path) as source, pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True) as file:
             yield Part(path, file, _written_ns(store, path, file, key, kind))
     except (pa.ArrowException, *STORAGE_FAULTS) as error:
-        # s3fs says "busy" of an object that was replaced while it was read.
-        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None) == errno.EBUSY:
+        if isinstance(error, (FileNotFoundError, FileExpired)):
             raise PartGoneError(f"{store.locate(path)}: went away while it was read; read again") from error
-        raise StoreError(
-            f"{store.locate(path)}: cannot be read as a part of this store ({str(error) or type(error).__name__}); "
-            "remove the file, its clips are then extracted again"
-        ) from error
+        if _is_damage(error):
+            raise StoreError(
+                f"{store.locate(path)}: cannot be read as a part of this store ({what_happened(error)}); "
+                "remove the file, its clips are then extracted again"
+            ) from error
+        with explain_faults(store, path, "read"):
+            raise
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file's content is wrong: Parquet says so by its own errors, or by an OSError without a number.
+
+    Who takes an unreachable server for damage tells people to remove good files.
+    """
+    return isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None)
 
 
 @contextmanager

@@ -2,19 +2,17 @@
 
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import botocore.exceptions
-
 from mer_ray.core.errors import StoreError
+from mer_ray.core.s3 import STORAGE_FAULTS, what_happened
 from mer_ray.store.layout import Store
 
 TEMPORARY_SUFFIX = ".tmp"
-# What disks, networks and S3 raise. s3fs lets botocore's own errors through, which are no OSError.
-STORAGE_FAULTS = (OSError, botocore.exceptions.BotoCoreError)
 
 
 @contextmanager
@@ -41,10 +39,62 @@ def publish(store: Store, path: str) -> Iterator[Path]:
             finally:
                 temporary.unlink(missing_ok=True)
     else:
-        with tempfile.TemporaryDirectory(prefix="mer-ray-store-") as folder, explain_faults(store, path, "written"):
-            temporary = Path(folder, Path(path).name)
+        with _temporary_folder(store, path) as folder:
+            temporary = folder / Path(path).name
             yield temporary
-            store.filesystem.put_file(str(temporary), path)
+            with explain_faults(store, path, "written"):
+                store.filesystem.put_file(str(temporary), path)
+
+
+def remove_file(store: Store, path: str) -> None:
+    """Remove a file; one that is gone already is no fault.
+
+    Raises:
+        StoreError: it cannot be removed.
+
+    """
+    with explain_faults(store, path, "removed"), suppress(FileNotFoundError):
+        store.filesystem.rm_file(path)
+
+
+def remove_leftovers(store: Store, folder: str, min_age_s: float) -> int:
+    """Remove what killed writers left of files that they never published: how many of at least this age there were.
+
+    Locally these are temporary files, on S3 uploads of several pieces that were never completed, which no listing shows.
+
+    Raises:
+        StoreError: the place cannot be written.
+
+    """
+    with explain_faults(store, folder, "cleared of temporary files"):
+        return _remove_temporaries(Path(folder), min_age_s) if store.is_local else _abort_uploads(store, folder, min_age_s)
+
+
+def _remove_temporaries(folder: Path, min_age_s: float) -> int:
+    num_removed = 0
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        # A file that is gone by now was renamed by its writer.
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= min_age_s:
+                path.unlink()
+                num_removed += 1
+    return num_removed
+
+
+def _abort_uploads(store: Store, folder: str, min_age_s: float) -> int:
+    bucket, prefix, _ = store.filesystem.split_path(folder)
+    num_removed = 0
+    more: dict[str, str] = {}
+    while True:
+        answer = store.filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/", **more)
+        for upload in answer.get("Uploads", ()):
+            if time.time() - upload["Initiated"].timestamp() >= min_age_s:
+                with suppress(FileNotFoundError):
+                    store.filesystem.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+                    num_removed += 1
+        if not answer.get("IsTruncated"):
+            return num_removed
+        more = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
 
 
 def check_writable(store: Store) -> None:
@@ -74,8 +124,21 @@ def explain_faults(store: Store, path: str, action: str) -> Iterator[None]:
         yield
     except STORAGE_FAULTS as error:
         raise StoreError(
-            f"{store.locate(path)}: cannot be {action}: {str(error) or type(error).__name__}; check that the place exists, "
+            f"{store.locate(path)}: cannot be {action}: {what_happened(error)}; check that the place exists, "
             "that you may use it and that it has room" + ("" if store.is_local else ", and AWS_ENDPOINT_URL and the AWS credentials")
+        ) from error
+
+
+@contextmanager
+def _temporary_folder(store: Store, path: str) -> Iterator[Path]:
+    """Where a file is made before it is uploaded: a full disk here is no fault of S3."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="mer-ray-store-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise StoreError(
+            f"{store.locate(path)}: not written: its temporary file in {os.environ.get('TMPDIR', tempfile.gettempdir())} cannot be made: "
+            f"{what_happened(error)}; make room there, or set TMPDIR to a folder on another disk"
         ) from error
 
 

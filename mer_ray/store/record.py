@@ -17,7 +17,7 @@ StoredType = Literal["float16", "float32"]
 _LAYER = re.compile(r"[A-Za-z0-9_+-]+")
 
 # What decides the values in the parts. The config is in there by its digest; versions and licence are notes.
-_CONTENT = ("name", "key", "identity", "modality", "layers", "sequences", "rate_hz", "frame_s", "dtype", "weights_digest")
+_CONTENT = ("name", "key", "identity", "modality", "layers", "sequences", "rate_hz", "frame_s", "dtype", "detects_faces", "weights_digest")
 
 
 def encoder_key(name: str, identity: str) -> str:
@@ -30,6 +30,7 @@ class EncoderRecord(Config):
 
     `identity` is a sha256 in hex and `key` follows from it; `config` holds the identity fields. `rate_hz` is the frame
     rate that sequences were pooled to, `frame_s` the seconds between frames; None where it differs from clip to clip.
+    `detects_faces`: the parts say of each clip in which share of its frames no face was found.
     """
 
     name: str
@@ -42,6 +43,7 @@ class EncoderRecord(Config):
     rate_hz: PositiveFloat | None = None
     frame_s: PositiveFloat | None = None
     dtype: StoredType = "float16"
+    detects_faces: bool = False
     versions: dict[str, str] = Field(default_factory=dict)
     weights_digest: str | None = None
     licence: str | None = None

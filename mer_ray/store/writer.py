@@ -18,7 +18,7 @@ from mer_ray.core.media_types import Features, FloatArray
 from mer_ray.store.layout import Store
 from mer_ray.store.parts import PartInfo, name_part, write_part
 from mer_ray.store.record import EncoderRecord, StoredType, write_record
-from mer_ray.store.schemas import FAILURE_SCHEMA, STATISTICS, feature_schema
+from mer_ray.store.schemas import FAILURE_SCHEMA, NO_FACE_SHARE, STATISTICS, feature_schema
 
 # One clip's sequences must be readable without those of its whole part; pooled rows are read by the thousand.
 SEQUENCE_ROW_GROUP_BYTES = 4 * 2**20
@@ -119,6 +119,10 @@ def _name_rows(folder: str, key: str, rows: Sequence[FeatureRow] | Sequence[Fail
 def _check_features(row: FeatureRow, record: EncoderRecord) -> None:
     features, where = row.features, f"encoder {record.key}, clip {row.clip_id}"
     has_frames = features.num_frames > 0
+    if record.detects_faces and has_frames and features.no_face_share is None:
+        raise EncoderError(f"{where}: no_face_share is missing, but this encoder looks for faces")
+    if not record.detects_faces and features.no_face_share is not None:
+        raise EncoderError(f"{where}: no_face_share is {features.no_face_share}, but the record says that no faces are looked for")
     expected = {"mean": record.layers, "std": record.layers, "sequences": record.sequences}
     for what, layers in expected.items():
         arrays = getattr(features, what)
@@ -143,6 +147,8 @@ def _feature_table(rows: Sequence[FeatureRow], record: EncoderRecord, schema: pa
         "num_frames": [row.features.num_frames for row in rows],
         "frame_s": [row.features.frame_s for row in rows],
     }
+    if record.detects_faces:
+        columns[NO_FACE_SHARE] = [row.features.no_face_share for row in rows]
     arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
     for layer, dim in record.layers.items():
         for statistic in STATISTICS:

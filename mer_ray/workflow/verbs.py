@@ -8,10 +8,13 @@ from mer_ray.core.config import Config
 from mer_ray.core.table import Table
 from mer_ray.corpora.synthetic.config import SynthConfig
 from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.dry_run import plan_tables
 from mer_ray.extraction.extract import extract
+from mer_ray.extraction.feature_export import ExportConfig, export_features
 from mer_ray.extraction.manifest import ManifestConfig, build_manifest
-from mer_ray.extraction.plan import plan_extraction
+from mer_ray.extraction.mertools_import import ImportConfig, choose_folders, import_mertools
 from mer_ray.extraction.synth import synthesise
+from mer_ray.extraction.transcription import TranscribeConfig, plan_transcription, transcribe
 from mer_ray.reporting.report import ReportConfig, write_report
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.plan import plan_training
@@ -31,18 +34,22 @@ class Verb(Generic[ConfigType]):
     name: str
     config_class: type[ConfigType]
     run: Callable[[ConfigType], list[Table]]
-    plan: Callable[[ConfigType], Table]
+    plan: Callable[[ConfigType], list[Table]]
     writes: Callable[[ConfigType], list[str]]
     reads: Callable[[ConfigType], list[str] | None]
 
 
-def _plan_from(title: str, **facts: object) -> Table:
-    return Table(title, ("what", "value"), tuple((name.replace("_", " "), str(value)) for name, value in facts.items()))
+def _plan_from(title: str, **facts: object) -> list[Table]:
+    return [Table(title, ("what", "value"), tuple((name.replace("_", " "), str(value)) for name, value in facts.items()))]
 
 
 def _manifest_reads(config: ManifestConfig) -> list[str] | None:
     """The table or folder; media that a table names are compared by the extraction. A bucket is listed anew each time."""
     return None if "://" in config.corpus.path else [config.corpus.path]
+
+
+def _export_reads(config: ExportConfig) -> list[str] | None:
+    return None if "://" in config.store else [str(config.manifest), config.store]
 
 
 def _finds_its_own_rest(config: Config) -> None:
@@ -53,16 +60,26 @@ def _synth_writes(config: SynthConfig) -> list[str]:
     return [str(config.out / "corpus.json")]
 
 
-def _plan_synth(config: SynthConfig) -> Table:
+def _plan_synth(config: SynthConfig) -> list[Table]:
     what = "planted features" if config.features else "media files"
     return _plan_from("Synthetic corpus", makes=what, labelled=config.num_clips, unlabelled=config.num_unlabelled, out=config.out)
 
 
-def _plan_manifest(config: ManifestConfig) -> Table:
+def _plan_manifest(config: ManifestConfig) -> list[Table]:
     return _plan_from("Manifest", corpus=config.corpus.name, path=config.corpus.path, folds=config.folds or "none", out=config.out)
 
 
-def _plan_report(config: ReportConfig) -> Table:
+def _plan_import(config: ImportConfig) -> list[Table]:
+    names = ", ".join(f"{folder.name} ({modality})" for folder, modality in choose_folders(config))
+    return _plan_from("Import", path=config.source.path, encoders=names, manifest=config.manifest, store=config.store)
+
+
+def _plan_export(config: ExportConfig) -> list[Table]:
+    what = f"{config.encoder}, layer {config.layer or 'the only one'}"
+    return _plan_from("Export", features=what, format=config.features, clips_of=config.manifest, out=config.out)
+
+
+def _plan_report(config: ReportConfig) -> list[Table]:
     return _plan_from("Report", runs=", ".join(map(str, config.runs)), out=config.out)
 
 
@@ -83,19 +100,43 @@ VERBS: dict[str, Verb[Any]] = {
         writes=lambda config: [str(config.out)],
         reads=_manifest_reads,
     ),
+    "import": Verb(
+        "import",
+        ImportConfig,
+        run=lambda config: import_mertools(config).tables(),
+        plan=_plan_import,
+        writes=lambda config: [str(config.manifest), config.store],
+        reads=_finds_its_own_rest,
+    ),
+    "transcribe": Verb(
+        "transcribe",
+        TranscribeConfig,
+        run=lambda config: transcribe(config).tables(),
+        plan=lambda config: [plan_transcription(config).table(config)],
+        writes=lambda config: [str(config.new_manifest)],
+        reads=_finds_its_own_rest,
+    ),
     "extract": Verb(
         "extract",
         ExtractConfig,
         run=lambda config: extract(config).tables(),
-        plan=lambda config: plan_extraction(config).table(),
+        plan=plan_tables,
         writes=lambda config: [config.store],
         reads=_finds_its_own_rest,
+    ),
+    "export": Verb(
+        "export",
+        ExportConfig,
+        run=lambda config: export_features(config).tables(),
+        plan=_plan_export,
+        writes=lambda config: [str(config.out)],
+        reads=_export_reads,
     ),
     "train": Verb(
         "train",
         TrainConfig,
         run=lambda config: [train(config).table()],
-        plan=plan_training,
+        plan=lambda config: [plan_training(config)],
         writes=lambda config: [str(config.out)],
         reads=_finds_its_own_rest,
     ),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,14 +13,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from speech_models import save_small_speech
+
 from mer_ray.core.config import parse_config
 from mer_ray.core.errors import ClusterError, RunError, StoreError
 from mer_ray.core.manifest import read_manifest
 from mer_ray.corpora.synthetic.config import SynthConfig
-from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.config import Budget, ExtractConfig
+from mer_ray.extraction.dry_run import plan_tables
 from mer_ray.extraction.extract import extract
 from mer_ray.extraction.manifest import ManifestConfig, build_manifest
-from mer_ray.extraction.plan import cut_shards, plan_extraction
+from mer_ray.extraction.plan import plan_extraction
+from mer_ray.extraction.shards import cut_shards
 from mer_ray.extraction.synth import synthesise
 from mer_ray.store.catalog import read_done, resolve_encoder
 from mer_ray.store.failures import read_failures
@@ -98,7 +103,8 @@ def test_the_summary_counts_media_and_stages(corpus: Path, ray_cluster: None):
     summary = extract(extract_config(corpus))
     durations = read_manifest(corpus.parent / "manifest.parquet").table["duration_s"]
     assert summary.media_s == pytest.approx(pc.sum(durations).as_py())
-    assert min(summary.decode_s, summary.encode_s, summary.write_s, summary.work_s) > 0
+    assert min(summary.seconds["decode"], summary.seconds["encode"], summary.seconds["write"], summary.work_s) > 0
+    assert summary.limited_by in ("decode", "encode", "write")
     assert summary.work_s <= summary.wall_s
 
 
@@ -235,3 +241,69 @@ def test_an_error_of_a_worker_arrives_as_it_was_raised(corpus: Path, ray_cluster
         part.unlink()
     with pytest.raises(StoreError, match="describes another encoder under the same key"):
         extract(config)
+
+
+def test_what_does_not_fit_together_follows_in_a_second_pass(corpus: Path, ray_cluster: None, tmp_path: Path):
+    make_manifest(corpus)
+    weights = [str(save_small_speech(tmp_path / f"hubert_{seed}", "hubert", "layer", seed=seed)) for seed in (0, 1)]
+    encoders = [{"name": "hubert", "weights": folder} for folder in weights]
+    together = extract_config(corpus, encoders=encoders, num_actors=1)
+    assert len(extract(together).passes) == 1
+    # Each needs its working memory of 3 GB and less than a MB of weights.
+    num_bytes = together.encoders[0].num_weight_bytes()
+    apart = extract_config(
+        corpus, store=str(tmp_path / "apart"), encoders=encoders, num_actors=1, actor_memory_gb=(3e9 + 1.5 * num_bytes) / 1e9
+    )
+    summary = extract(apart)
+    assert [len(keys) for keys in summary.passes] == [1, 1]
+    assert set(summary.done.values()) == {NUM_CLIPS}
+    with pytest.raises(ClusterError, match="needs about 3.0 GB, an actor has 1.0 GB"):
+        extract(extract_config(corpus, store=str(tmp_path / "none"), encoders=encoders, actor_memory_gb=1.0))
+
+
+def test_a_spent_budget_ends_the_run_and_the_next_one_goes_on(corpus: Path, ray_cluster: None):
+    make_manifest(corpus)
+    config = extract_config(corpus, num_actors=1, shard_media_s=3, budget={"hours": 7 / 3600})
+    left = NUM_CLIPS
+    for _ in range(10):
+        try:
+            extract(config)
+        except RunError as error:
+            found = re.search(r"the budget is spent: (\d+) clips are stored, (\d+) are left; run again", str(error))
+            assert found
+            assert int(found[1]) + int(found[2]) == left
+            left = int(found[2])
+            config = config.model_copy(update={"budget": Budget(hours=2 * (config.budget.hours or 1))})
+        else:
+            break
+    assert extract(config).num_clips == 0
+    for key in keys_of(config):
+        assert len(done_ids(config, key)) == NUM_CLIPS
+
+
+def test_a_dry_run_says_what_goes_together_and_what_it_costs(corpus: Path):
+    make_manifest(corpus)
+    config = extract_config(corpus, num_actors=2, price_per_gpu_hour=2.0)
+    plan, estimate = plan_tables(config)
+    assert [row[0] for row in plan.rows] == [1, 1, 1]
+    assert "each clip is decoded once" in plan.notes[1]
+    values = dict(estimate.rows)
+    assert values["GPU-hours"] == "0.00"
+    assert values["money"] == "0.00 USD"
+    stored_mb = float(values["bytes in the store"].removesuffix(" MB"))
+    extract_in_own_ray(config)
+    written = sum(path.stat().st_size for path in Path(config.store).rglob("part-*.parquet")) / 1e6
+    assert stored_mb == pytest.approx(written, rel=0.05)
+    (nothing,) = plan_tables(config)
+    assert [row[-1] for row in nothing.rows] == [0, 0, 0]
+
+
+def extract_in_own_ray(config: ExtractConfig) -> None:
+    """In a process of its own, so that no cluster of the test session is needed."""
+    command = [sys.executable, "-m", "mer_ray.cli", "extract"]
+    encoders = json.dumps([encoder.model_dump(mode="json") for encoder in config.encoders])
+    subprocess.run(
+        [*command, f"manifest={config.manifest}", f"store={config.store}", f"encoders={encoders}", "num_actors=2"],
+        check=True,
+        capture_output=True,
+    )

@@ -28,6 +28,7 @@ FILMS = [
     ("fragments.mp4", "aac", {"g": "10"}, {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
     ("film.mov", "aac", {"g": "250"}, {}),
     ("film.avi", "pcm_s16le", {"g": "10", "bf": "0"}, {}),
+    ("reordered.avi", "pcm_s16le", {"g": "10", "bf": "2"}, {}),
     ("film.flv", "aac", {"g": "10", "bf": "0"}, {}),
 ]
 SEGMENTS = [(0.0, 0.4), (0.32, 0.88), (1.0, 2.0), (1.48, 2.36), (2.6, 3.0)]

@@ -3,13 +3,16 @@ from pathlib import Path
 
 import fsspec
 
-from mer_ray.core.media_types import Clip
+from mer_ray.core.faces import DetectedFaces, StoredFaces
+from mer_ray.core.media_types import AudioFormat, Clip, FrameFormat, InputFormat, TextFormat
 from mer_ray.extraction.inputs import ABSENT, input_hash, source_path, stamp_files
 
+AUDIO, FRAMES, TEXT = AudioFormat(16000), FrameFormat(112, num_frames=4), TextFormat()
 
-def hash_of(clip: Clip, modality: str = "audio") -> str:
-    path = source_path(clip, modality)
-    return input_hash(clip, modality, stamp_files([path] if path else []))
+
+def hash_of(clip: Clip, input_format: InputFormat = AUDIO) -> str:
+    path = source_path(clip, input_format)
+    return input_hash(clip, input_format, stamp_files([path] if path else []))
 
 
 def test_a_changed_file_changes_the_hash(tmp_path: Path):
@@ -38,17 +41,32 @@ def test_the_segment_is_part_of_the_hash_and_the_name_is_not(tmp_path: Path):
 
 
 def test_text_is_hashed_by_its_sentence_alone(tmp_path: Path):
-    assert hash_of(Clip("a", path=str(tmp_path / "absent.mp4"), text="hello"), "text") == hash_of(Clip("b", text="hello"), "text")
-    assert hash_of(Clip("a", text="hello"), "text") != hash_of(Clip("a", text="hullo"), "text")
+    assert hash_of(Clip("a", path=str(tmp_path / "absent.mp4"), text="hello"), TEXT) == hash_of(Clip("b", text="hello"), TEXT)
+    assert hash_of(Clip("a", text="hello"), TEXT) != hash_of(Clip("a", text="hullo"), TEXT)
 
 
 def test_sound_and_pictures_apart_have_hashes_apart(tmp_path: Path):
     for name in ("a.wav", "a.avi"):
         (tmp_path / name).write_bytes(name.encode())
     clip = Clip("a", audio_path=str(tmp_path / "a.wav"), video_path=str(tmp_path / "a.avi"))
-    assert source_path(clip, "audio") == clip.audio_path
-    assert source_path(clip, "vision") == clip.video_path
-    assert hash_of(clip, "audio") != hash_of(clip, "vision")
+    assert source_path(clip, AUDIO) == clip.audio_path
+    assert source_path(clip, FRAMES) == clip.video_path
+    assert hash_of(clip, AUDIO) != hash_of(clip, FRAMES)
+
+
+def test_crops_of_the_corpus_are_read_instead_of_the_video_and_found_faces_are_not(tmp_path: Path):
+    for name in ("a.mp4", "a.npy"):
+        (tmp_path / name).write_bytes(name.encode())
+    clip = Clip("a", path=str(tmp_path / "a.mp4"), faces_path=str(tmp_path / "a.npy"))
+    crops = FrameFormat(112, num_frames=4, faces=StoredFaces())
+    found = FrameFormat(112, num_frames=4, faces=DetectedFaces(weights=tmp_path / "yunet.onnx"))
+    assert source_path(clip, crops) == clip.faces_path
+    assert source_path(clip, found) == source_path(clip, FRAMES) == clip.path
+    before, of_video = hash_of(clip, crops), hash_of(clip, FRAMES)
+    (tmp_path / "a.npy").write_bytes(b"changed")
+    assert hash_of(clip, crops) != before
+    assert hash_of(clip, FRAMES) == of_video
+    assert source_path(Clip("a", path=clip.path), crops) is None
 
 
 def test_a_missing_file_is_stamped_absent(tmp_path: Path):

@@ -1,0 +1,104 @@
+"""How machines are used, and which encoders share an actor."""
+
+import pytest
+
+from mer_ray.core.config import parse_config
+from mer_ray.core.errors import ClusterError, ConfigError
+from mer_ray.encoders.gradient import GradientConfig
+from mer_ray.encoders.hashing import HashingConfig
+from mer_ray.encoders.spectral import SpectralConfig
+from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.layout import Layout, Machines, actor_bytes, cap_decoding, choose_layout
+from mer_ray.extraction.passes import choose_passes, needed_bytes
+
+CPUS = Machines(8, 0.0, 32e9)
+GPUS = Machines(16, 2.0, 64e9, gpu_bytes=24e9)
+
+
+class HeavyConfig(HashingConfig):
+    """An encoder that says how large it is."""
+
+    size: float = 1e9
+    spreads: bool = False
+
+    def num_weight_bytes(self) -> int:
+        return int(self.size)
+
+    @property
+    def spreads_over_gpus(self) -> bool:
+        return self.spreads
+
+
+def config(**changes: object) -> ExtractConfig:
+    return parse_config(ExtractConfig, {"manifest": "m.parquet", "store": "store", "encoders": [{"name": "hashing"}], **changes}, "test")
+
+
+def test_cpus_get_an_actor_each_and_no_decode_stage():
+    assert choose_layout(config(), CPUS) == Layout(8, 0.0, 0, "cpu")
+
+
+def test_gpus_get_an_actor_each_and_the_other_cores_decode():
+    assert choose_layout(config(), GPUS) == Layout(2, 1.0, 14, "cuda")
+    assert choose_layout(config(gpus_per_actor=0.5), GPUS) == Layout(4, 0.5, 12, "cuda")
+    assert choose_layout(config(device="cpu"), GPUS).device == "cpu"
+
+
+def test_what_does_not_fit_is_refused_with_what_does():
+    with pytest.raises(ClusterError, match="gpus_per_actor: 1 GPUs asked for, the cluster has 0"):
+        choose_layout(config(gpus_per_actor=1), CPUS)
+    with pytest.raises(ClusterError, match=r"num_actors: 3 do not fit on 16 CPUs and 2 GPUs; set num_actors=2 or less"):
+        choose_layout(config(num_actors=3), GPUS)
+
+
+def test_decoding_is_capped_by_the_measured_ratio():
+    layout = Layout(2, 1.0, 14, "cuda")
+    assert cap_decoding(layout, decode_s=1.0, encode_s=1.0).num_decode_tasks == 3
+    assert cap_decoding(layout, decode_s=0.01, encode_s=1.0).num_decode_tasks == 1
+    assert cap_decoding(layout, decode_s=100.0, encode_s=1.0).num_decode_tasks == 14
+    assert cap_decoding(Layout(8, 0.0, 0, "cpu"), 1.0, 1.0).num_decode_tasks == 0
+
+
+def test_an_actor_has_its_share_of_the_memory():
+    assert actor_bytes(config(), CPUS, choose_layout(config(), CPUS)) == 4e9
+    assert actor_bytes(config(gpus_per_actor=0.5), GPUS, choose_layout(config(gpus_per_actor=0.5), GPUS)) == 12e9
+    assert actor_bytes(config(actor_memory_gb=2.5), GPUS, choose_layout(config(), GPUS)) == 2.5e9
+    with pytest.raises(ClusterError, match="actor_memory_gb: the memory of the GPUs is not known"):
+        actor_bytes(config(), Machines(4, 1.0, 8e9), choose_layout(config(), Machines(4, 1.0, 8e9)))
+
+
+def test_all_encoders_go_together_where_they_fit():
+    encoders = {"spectral": SpectralConfig(), "gradient": GradientConfig(), "hashing": HashingConfig()}
+    (only,) = choose_passes(encoders, 4e9)
+    assert only.keys == ("spectral", "gradient", "hashing")
+
+
+def test_what_does_not_fit_follows_in_another_pass():
+    encoders = {"a": HeavyConfig(size=2e9), "b": HeavyConfig(size=9e9), "c": HeavyConfig(size=4e9), "d": HashingConfig()}
+    passes = choose_passes(encoders, 12.5e9)
+    assert [chosen.keys for chosen in passes] == [("b", "d"), ("a", "c")]
+    assert all(chosen.num_bytes == needed_bytes({key: encoders[key] for key in chosen.keys}) <= 12.5e9 for chosen in passes)
+
+
+def test_an_encoder_larger_than_an_actor_is_refused_before_anything_starts():
+    with pytest.raises(ClusterError, match=r"encoder huge: needs about 33\.0 GB, an actor has 24\.0 GB; use GPUs with more memory"):
+        choose_passes({"huge": HeavyConfig(size=30e9)}, 24e9)
+    assert len(choose_passes({"huge": HeavyConfig(size=30e9, spreads=True)}, 24e9)) == 1
+
+
+def test_parts_are_written_i_of_n():
+    part = config(part="2/5").part
+    assert part is not None
+    assert (part.index, part.count, str(part)) == (2, 5, "2/5")
+    for wrong, message in {
+        "6/5": "part 6/5: the parts of 5 are 1/5 to 5/5",
+        "two": "write part i/n",
+        "0/3": "greater than or equal to 1",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            config(part=wrong)
+
+
+def test_money_needs_a_price():
+    with pytest.raises(ConfigError, match=r"budget\.usd: needs price_per_gpu_hour"):
+        config(budget={"usd": 10})
+    assert config(budget={"usd": 10}, price_per_gpu_hour=2.5).budget.usd == 10
