@@ -5,9 +5,12 @@ from pathlib import Path
 
 from mer_ray.bench.demo import measure_demo
 from mer_ray.bench.emodb import measure_emodb
+from mer_ray.bench.estimate import measure_estimate
 from mer_ray.bench.extraction import measure_extraction
 from mer_ray.bench.figure import Figure
+from mer_ray.bench.object_store import measure_object_store
 from mer_ray.bench.padding import measure_padding
+from mer_ray.bench.planning import measure_planning
 from mer_ray.bench.store import measure_store
 from mer_ray.bench.suite import measure_tests
 from mer_ray.bench.training import measure_training
@@ -20,8 +23,11 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "demo": measure_demo,
     "emodb": measure_emodb,
     "extract": measure_extraction,
+    "s3": measure_object_store,
     "padding": measure_padding,
     "store": measure_store,
+    "plan": measure_planning,
+    "estimate": measure_estimate,
     "train": measure_training,
     "tests": measure_tests,
 }

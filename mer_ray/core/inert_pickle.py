@@ -263,6 +263,11 @@ def _empty_array(*_: Any) -> PickledArray:
     return np.ndarray.__new__(PickledArray, (0,), np.uint8)
 
 
+def _filled_array(content: Any, dtype: Any, shape: Any, order: Any) -> PickledArray:
+    """How protocol 5 stores an array; of our class, so that a later state is checked as well."""
+    return _array(content, dtype, shape, order).view(PickledArray)
+
+
 def _reconstruct(made_class: Any, *arguments: Any) -> Any:
     """What `copyreg._reconstructor` and `__newobj__` do, for inert classes."""
     if not (isinstance(made_class, type) and issubclass(made_class, InertObject)):
@@ -288,7 +293,7 @@ NUMPY_NAMES = {
     for name, build in (
         ("multiarray._reconstruct", _empty_array),
         ("multiarray.scalar", _scalar),
-        ("numeric._frombuffer", _array),
+        ("numeric._frombuffer", _filled_array),
     )
 }
 KNOWN_NAMES: dict[str, Any] = {

@@ -34,7 +34,12 @@ def choose_frames(frame_format: FrameFormat, times_P: Times, begin_s: float, end
     return np.unique(np.maximum(on_screen, 0))
 
 
-def cut_pieces(times_s: Times, piece_s: float) -> list[slice]:
-    """Ascending times (N,) cut where another `piece_s` begins; pieces without any are left out, but there is at least one."""
-    borders = np.flatnonzero(np.diff(times_s // piece_s)) + 1
-    return [slice(begin, end) for begin, end in zip([0, *borders.tolist()], [*borders.tolist(), len(times_s)], strict=True)]
+def cut_pieces(frame_format: FrameFormat, num_frames: int, duration_s: float, piece_s: float) -> list[slice]:
+    """The frames that a format has got of `duration_s`, cut into pieces of as many as it wants in `piece_s`; at least one piece.
+
+    Cut by number and not by time, so that frames averaged in groups fall into the same groups as without pieces.
+    """
+    rate_hz = frame_format.rate_hz if frame_format.num_frames is None else frame_format.num_frames / duration_s
+    assert rate_hz is not None
+    length = max(1, round(rate_hz * piece_s))
+    return [slice(begin, begin + length) for begin in range(0, max(1, num_frames), length)]

@@ -4,7 +4,7 @@ Shapes: P pictures of the stream, N frames wanted.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -21,7 +21,7 @@ from mer_ray.decoders.container import OpenMedia, check_pixels, explain_errors
 from mer_ray.decoders.face_crop import crop_face
 from mer_ray.decoders.face_detector import Face
 from mer_ray.decoders.face_finding import FaceFinder
-from mer_ray.decoders.frame_choice import Times, choose_frames, cut_pieces
+from mer_ray.decoders.frame_choice import Indices, Times, choose_frames, cut_pieces
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.decoders.picture_packets import needed_runs, shown_at
 from mer_ray.decoders.scaling import FrameScaler
@@ -29,8 +29,6 @@ from mer_ray.decoders.timeline import tick_s
 
 # Only for a stream of a single picture that does not say how long it is shown.
 _ONE_PICTURE_S = 0.04
-
-
 # Pictures that are needed twice are decoded twice if they take more than this; 4:2:0 sampling has 1.5 bytes for a pixel.
 _MAX_HELD_BYTES = 128 * 2**20
 _BYTES_PER_PIXEL = 1.5
@@ -45,9 +43,11 @@ class _Choice:
 
     ticks_P: list[int]
     times_P: Times
+    duration_s: float
     places: dict[FrameFormat, list[_Place]]
     no_face_share: dict[FrameFormat, float] = field(default_factory=dict)
     held: dict[int, VideoFrame] = field(default_factory=dict)
+    held_bytes: int = 0
 
 
 class _Cutter:
@@ -118,10 +118,11 @@ class Pictures:
             cutter = _Cutter(frame, self._scaler)
             for wanted, row, face in uses[index]:
                 outputs[wanted].images[row] = cutter.cut(wanted, face)
+        self._budget.give_back(choice.held_bytes)
         return outputs
 
     def pieces(self, wanted: FrameFormat, piece_s: float) -> Iterator[Frames]:
-        """What `finish` gives for one format, in consecutive pieces of `piece_s`; at least one, the others only where they have frames.
+        """What `finish` gives for one format, in consecutive pieces of as many frames as it wants in `piece_s`; at least one.
 
         `no_face_share` is that of all pieces together. A piece no longer counts as held when the next one is asked for.
 
@@ -132,7 +133,7 @@ class Pictures:
         choice = self._choose([wanted])
         places = choice.places[wanted]
         pictures = iter(self._pictures_at([index for index, _ in places], choice))
-        for piece in cut_pieces(self._clip_times_s(places, choice), piece_s):
+        for piece in cut_pieces(wanted, len(places), choice.duration_s, piece_s):
             frames = self._frames_of(wanted, places[piece], choice)
             for row, (_, face) in enumerate(places[piece]):
                 _, frame = next(pictures)
@@ -146,11 +147,12 @@ class Pictures:
         times_P: Times = np.array([self._seconds(ticks) for ticks in ticks_P], np.float64)
         begin_s, end_s = self._extent_s(times_P)
         chosen = {wanted: choose_frames(wanted, times_P, begin_s, end_s) for wanted in formats}
-        choice = _Choice(ticks_P, times_P, {wanted: [(int(index), None) for index in indices] for wanted, indices in chosen.items()})
+        places: dict[FrameFormat, list[_Place]] = {wanted: [(int(index), None) for index in indices] for wanted, indices in chosen.items()}
+        choice = _Choice(ticks_P, times_P, end_s - begin_s, places)
         finder = FaceFinder(chosen, self._scaler)
         if not finder.to_search:
             return choice
-        self._hold(sorted({int(index) for indices in chosen.values() for index in indices}), choice)
+        self._hold(chosen, choice)
         for index, frame in self._pictures_at(sorted(finder.to_search), choice):
             finder.search(index, frame)
         for wanted, indices in chosen.items():
@@ -169,12 +171,15 @@ class Pictures:
     def _clip_times_s(self, places: Sequence[_Place], choice: _Choice) -> Times:
         return np.maximum(0.0, choice.times_P[[index for index, _ in places]] - self._start_s)
 
-    def _hold(self, indices: list[int], choice: _Choice) -> None:
+    def _hold(self, chosen: Mapping[FrameFormat, Indices], choice: _Choice) -> None:
         """Keep the pictures that are needed twice, to find faces and to cut them out, where that costs little."""
         codec = self._stream.codec_context
+        indices = sorted({int(index) for of_format in chosen.values() for index in of_format})
         num_bytes = int(len(indices) * codec.width * codec.height * _BYTES_PER_PIXEL)
-        if num_bytes <= min(_MAX_HELD_BYTES, self._budget.left_bytes):
+        output_bytes = sum(len(of_format) * wanted.size**2 * 3 for wanted, of_format in chosen.items())
+        if num_bytes <= min(_MAX_HELD_BYTES, self._budget.left_bytes - output_bytes):
             self._budget.take(num_bytes)
+            choice.held_bytes = num_bytes
             choice.held.update(self._pictures_at(indices, choice))
 
     def _pictures_at(self, indices: list[int], choice: _Choice) -> Iterable[tuple[int, VideoFrame]]:

@@ -25,8 +25,9 @@ def decode_pieces(
 ) -> Iterator[Frames] | Iterator[Audio]:
     """What `decode_clip` gives for one format, cut into pieces of `piece_s`; nothing where the clip lacks the modality.
 
+    A piece holds as many frames as the format wants in `piece_s` (`rate_hz` times `piece_s`, rounded), the last one what is left.
     End to end the pieces are exactly what one pass gives: the same frames at the same times from the segment's start, the same samples.
-    Of frames only one piece is decoded at a time, beside the compressed pictures of the segment; `no_face_share` is that of the clip.
+    Of frames only one piece is in memory, beside the compressed pictures of the segment; `no_face_share` is that of the clip.
     Sound is small enough to be decoded whole: an hour at 16 kHz has 220 MiB.
 
     Raises:

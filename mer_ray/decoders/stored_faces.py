@@ -49,14 +49,14 @@ class FaceArray:
         return {wanted: self._read(wanted, self._choose(wanted)) for wanted in formats}
 
     def pieces(self, wanted: FrameFormat, piece_s: float) -> Iterator[Frames]:
-        """What `finish` gives for one format, in consecutive pieces of `piece_s`; at least one.
+        """What `finish` gives for one format, in consecutive pieces of as many frames as it wants in `piece_s`; at least one.
 
         Raises:
             MediaError: beyond the budget.
 
         """
         chosen = self._choose(wanted)
-        for piece in cut_pieces(self._times_P[chosen], piece_s):
+        for piece in cut_pieces(wanted, len(chosen), self._duration_s, piece_s):
             frames = self._read(wanted, chosen[piece])
             yield frames
             self._budget.give_back(frames.images.nbytes)
@@ -94,8 +94,9 @@ def _map_array(path: str, name: str) -> ByteArray:
 
 def _duration_s(clip: Clip, name: str) -> float:
     """How long the pictures of the file last."""
-    if clip.duration_s is not None:
-        return clip.duration_s
-    if clip.end_s is not None:
-        return clip.end_s - (clip.start_s or 0.0)
+    duration_s = clip.duration_s
+    if duration_s is None and clip.end_s is not None:
+        duration_s = clip.end_s - (clip.start_s or 0.0)
+    if duration_s is not None and duration_s > 0:
+        return duration_s
     raise MediaError(f"{name}: the clip's duration is unknown, so its crops have no times; the manifest needs its video or its duration_s")

@@ -11,6 +11,9 @@ from mer_ray.core.errors import EncoderError
 
 Result = TypeVar("Result")
 
+# What torch's other errors say then: of the host's memory, and of the GPU's when cuBLAS makes its workspace.
+OUT_OF_MEMORY_SIGNS = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
 
 class BatchBudget:
     """At most `max_units` per forward pass, padding counted; units are samples, frames or tokens.
@@ -65,7 +68,7 @@ def make_rungs(shortest: int, longest: int, max_rungs: int) -> list[int]:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch ran out of memory, on a GPU or on the host."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY_SIGNS)
 
 
 def _unless_out_of_memory(encode: Callable[[list[int]], Sequence[Result]], batch: list[int]) -> Sequence[Result] | None:

@@ -14,6 +14,7 @@ from mer_ray.core.artefacts import digest_file
 from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.errors import EncoderError
 from mer_ray.encoders._checkpoint_file import read_state_dict
+from mer_ray.encoders._pretrained import COMPUTE_DTYPES
 from mer_ray.encoders._vision import FACE_CHOICES, Faces, VisionEncoderConfig
 
 # A count of training steps in batch norms, which older versions of torch did not store and nothing reads here.
@@ -53,8 +54,8 @@ class FaceNetworkConfig(VisionEncoderConfig):
         return digest_file(self.file())
 
     def num_weight_bytes(self) -> int:
-        """Size of the file; a training checkpoint holds more than the network."""
-        return self.file().stat().st_size
+        """All parameters of the published network in the compute type."""
+        return self.checkpoints[0].num_parameters * COMPUTE_DTYPES[self.compute].itemsize
 
     def file(self) -> Path:
         """The file of weights.

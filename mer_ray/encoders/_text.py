@@ -19,7 +19,8 @@ from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.media_types import EncoderInput, Features, FloatArray, TextFormat
 from mer_ray.encoders._base import Encoder
-from mer_ray.encoders._budget import BatchBudget
+from mer_ray.encoders._budget import BatchBudget, make_rungs
+from mer_ray.encoders._compiled import MAX_LENGTHS
 from mer_ray.encoders._pretrained import PretrainedEncoderConfig, exact_float32, pool_states, to_device
 from mer_ray.encoders._windows import Window, cut_windows, merge_statistics
 
@@ -27,6 +28,8 @@ from mer_ray.encoders._windows import Window, cut_windows, merge_statistics
 OVERLAP_DIVISOR = 4
 # Tokens in one forward pass, padding counted.
 CPU_BATCH_TOKENS, CUDA_BATCH_TOKENS = 1024, 16_384
+# What `compile` prepares for; sentences are short.
+SHORTEST_COMPILED, LONGEST_COMPILED = 16, 2048
 # One of these must be there: without them transformers builds a tokenizer that knows no words.
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model")
 TOKENIZER_FILES = ("tokenizer*.json", "vocab*", "merges*", "special_tokens_map*", "added_tokens*", "*.model")
@@ -110,7 +113,9 @@ class PretrainedTextEncoder(Encoder):
         self.capacity = None if max_tokens is None else max_tokens - len(self.prefix) - len(self.suffix)
         # Any token will do as padding: the mask hides it. Some tokenizers have none.
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        self.budget = BatchBudget(config.max_batch_tokens or (CUDA_BATCH_TOKENS if device.type == "cuda" else CPU_BATCH_TOKENS))
+        longest = min(max_tokens or LONGEST_COMPILED, LONGEST_COMPILED)
+        rungs = make_rungs(min(SHORTEST_COMPILED, longest), longest, MAX_LENGTHS) if config.compile else ()
+        self.budget = BatchBudget(config.max_batch_tokens or (CUDA_BATCH_TOKENS if device.type == "cuda" else CPU_BATCH_TOKENS), rungs)
 
     def padding(self) -> tuple[int, int]:
         """Tokens, special ones counted."""
@@ -149,7 +154,7 @@ class PretrainedTextEncoder(Encoder):
 
     @torch.inference_mode()
     def _encode_batch(self, windows: Sequence[_Window]) -> list[_Part]:
-        longest = max(len(window.token_ids) for window in windows)
+        longest = self.budget.padded_length(max(len(window.token_ids) for window in windows))
         # Padding on the right: a causal model's real tokens cannot see it, and positions count from the sentence's start.
         ids_BT = torch.full((len(windows), longest), self.pad_id)
         mask_BT = torch.zeros(len(windows), longest, dtype=torch.long)

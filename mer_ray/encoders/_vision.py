@@ -16,6 +16,7 @@ from pydantic import Discriminator, Tag
 from torch import Tensor
 
 from mer_ray.core.config import digest_of, where_or_how_fast
+from mer_ray.core.errors import EncoderError
 from mer_ray.core.faces import DetectedFaces, StoredFaces
 from mer_ray.core.media_types import ByteArray, EncoderInput, Features, FloatArray, FrameFormat, Frames
 from mer_ray.encoders._base import Encoder
@@ -71,9 +72,18 @@ class VisionEncoderConfig(FrameEncoderConfig):
         """The sha256 of the network's files."""
 
     def weights_digest(self) -> str:
-        """The sha256 over the network's files and the face detector's."""
+        """The sha256 over the network's files and the face detector's.
+
+        Raises:
+            EncoderError: one of them is missing.
+
+        """
         network = self.network_digest()
-        return digest_of([network, self.faces.digest()]) if isinstance(self.faces, DetectedFaces) else network
+        if not isinstance(self.faces, DetectedFaces):
+            return network
+        if not self.faces.weights.is_file():
+            raise EncoderError(f"faces.weights {self.faces.weights}: no such file; download YuNet's ONNX file from OpenCV's model zoo")
+        return digest_of([network, self.faces.digest()])
 
 
 class VisionEncoder(Encoder):

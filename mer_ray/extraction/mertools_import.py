@@ -78,9 +78,7 @@ class ImportSummary:
             for each in self.folders
             if each.zero
         ]
-        inputs = ", ".join(f"{{encoder: {folder.record.name}}}" for folder in self.folders)
-        where = f"manifest={self.config.manifest} store={self.config.store} out={self.config.manifest.parent / 'run'}"
-        notes.append(f"a first score: mer-ray train {where} 'inputs=[{inputs}]'")
+        notes.append(f"a first score: {self._train_command()}")
         tables = [*self.manifest_tables, Table("Imported features", columns, tuple(rows), tuple(notes))]
         failures = [(folder.record.name, *failure) for folder in self.folders for failure in folder.failures][:MAX_PRINTED_FAILURES]
         if failures:
@@ -88,6 +86,15 @@ class ImportSummary:
             failure_notes = (f"and {more} more: all are in the store's failures",) if more else ()
             tables.append(Table("Failures", ("encoder", "clip", "reason"), tuple(failures), failure_notes))
         return tables
+
+    def _train_command(self) -> str:
+        """A short training on all that was imported."""
+        # The deviation of one vector is 0 and would only double the input.
+        inputs = [
+            f"{{encoder: {folder.record.name}{'' if folder.record.sequences else ', statistics: [mean]'}}}" for folder in self.folders
+        ]
+        where = f"manifest={self.config.manifest} store={self.config.store} out={self.config.manifest.parent / 'run'}"
+        return f"mer-ray train {where} 'inputs=[{', '.join(inputs)}]' epochs=10"
 
 
 def import_mertools(config: ImportConfig) -> ImportSummary:

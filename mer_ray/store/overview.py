@@ -3,6 +3,7 @@
 from itertools import groupby
 
 from mer_ray.core.errors import StoreError
+from mer_ray.core.manifest import CORPUS_NAME
 from mer_ray.core.table import Table
 from mer_ray.store.catalog import list_encoders, list_names, resolve_encoder
 from mer_ray.store.compaction import compact
@@ -24,10 +25,11 @@ def list_corpora(store: Store) -> list[str]:
         StoreError: there are none, or the place cannot be listed.
 
     """
-    corpora = list_names(store, store.root)
+    # Disks and tools keep hidden folders of their own.
+    corpora = [name for name in list_names(store, store.root) if CORPUS_NAME.fullmatch(name)]
     if not corpora:
         raise StoreError(f"{store.url}: no store, it holds no corpus; check the path, or run `mer-ray extract` first")
-    return list(corpora)
+    return corpora
 
 
 def list_store(store: Store) -> Table:

@@ -20,6 +20,7 @@ from mer_ray.core.table import Table
 from mer_ray.store.catalog import list_names
 from mer_ray.store.layout import RECORD_NAME, PartKind, Store
 from mer_ray.store.lease import LEASE_PREFIX, Leases, hold_removal
+from mer_ray.store.overview import list_corpora
 from mer_ray.store.parts import list_files, list_parts, name_part, open_part, write_part
 from mer_ray.store.publishing import explain_faults, remove_file, remove_leftovers
 from mer_ray.store.scanning import PartIds, scan_parts
@@ -99,13 +100,13 @@ def remove_clips(store: Store, clip_ids: Sequence[str], corpus: str | None = Non
     """Remove all rows of these clips from all encoders of one corpus (None = of all), and prove that they are gone.
 
     Raises:
-        StoreError: no such corpus, other work on an encoder is running, a damaged or foreign part, the store cannot be
+        StoreError: no store, no such corpus, other work on an encoder is running, a damaged or foreign part, the store cannot be
             written, or a row is still there in the end.
 
     """
-    corpora = list_names(store, store.root)
+    corpora = list_corpora(store)
     if corpus is not None and corpus not in corpora:
-        raise StoreError(f"{store.url}: has no corpus {corpus}; it has {', '.join(corpora) or 'none'}")
+        raise StoreError(f"{store.url}: has no corpus {corpus}; it has {', '.join(corpora)}")
     unwanted = pa.array(clip_ids, pa.string())
     folders = [
         _Folder(store, name, key, kind)

@@ -1,5 +1,6 @@
 """A corpus of tiny clips, quick to extract: some broken, some without sound, some without a sentence."""
 
+import os
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from mer_ray.core.manifest import MANIFEST_SCHEMA, Manifest, ManifestFacts, writ
 CORPUS = "chaos"
 ENCODERS: Sequence[dict[str, Any]] = ({"name": "spectral"}, {"name": "hashing"})
 SAMPLE_RATE_HZ = 16_000
-WORDS = "the crew sat still while one more part went missing again and nobody could say why".split()
+HEADER_BYTES = 12
+WORDS = ("again", "crew", "missing", "nobody", "one", "part", "said", "still", "the", "went", "while", "why")
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,33 @@ def make_corpus(folder: Path, num_clips: int, seed: int) -> ChaosCorpus:
             row["text"] = " ".join(generator.choice(WORDS, 8))
         if number % 6 or not number % 5:
             row["path"] = f"{clip_id}.wav"
-            if number % 7:
-                write_sound(folder / row["path"], duration_s, seed=number)
-            else:
-                (folder / row["path"]).write_bytes(b"RIFF" + generator.bytes(200))
+            write_sound(folder / row["path"], duration_s, seed=number)
+            if number % 7 == 0:
+                break_sound(folder / row["path"])
                 broken.add(clip_id)
         rows.append(row)
     write_rows(folder / "manifest.parquet", rows)
     return ChaosCorpus(folder, frozenset(row["clip_id"] for row in rows), frozenset(broken))
+
+
+def break_sound(path: Path) -> None:
+    """Overwrite the header; size and time of the file stay."""
+    rewrite(path, bytes(HEADER_BYTES))
+
+
+def mend_sound(path: Path) -> None:
+    """Undo `break_sound`: the file looks unchanged from outside, like one that could not be read for a while."""
+    rewrite(path, path.with_suffix(".header").read_bytes())
+
+
+def rewrite(path: Path, header: bytes) -> None:
+    status = path.stat()
+    with path.open("r+b") as file:
+        kept = file.read(HEADER_BYTES)
+        file.seek(0)
+        file.write(header)
+    path.with_suffix(".header").write_bytes(kept)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def make_texts(folder: Path, num_clips: int) -> ChaosCorpus:

@@ -39,6 +39,11 @@ def environment() -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}, **own}
 
 
+def say(text: str) -> None:
+    """For who runs pytest with -s or -rP, and for the report of a failure."""
+    sys.stdout.write(f"\n{text}\n")
+
+
 def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> Any:
     """Wait until the condition gives something true, and give that."""
     deadline = time.monotonic() + timeout_s
@@ -192,10 +197,10 @@ def ray_head(folder: Path) -> Iterator[tuple[str, int]]:
     port = free_port()
     # Sockets lie below it, whose paths must be short.
     temporary = tempfile.mkdtemp(prefix="mer-ray-", dir="/tmp")
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=4"]
-    command += ["--include-dashboard=false", f"--temp-dir={temporary}", "--object-store-memory=300000000", "--disable-usage-stats", "--block"]
+    command = f"start --head --port={port} --num-cpus=4 --object-store-memory=300000000 --temp-dir={temporary}"
+    command += " --include-dashboard=false --disable-usage-stats --block"
     try:
-        with started(command, folder / "head.log") as process:
+        with started([str(Path(sys.executable).with_name("ray")), *command.split()], folder / "head.log") as process:
             wait_for("the head", lambda: process.poll() is not None or "Ray runtime started" in (folder / "head.log").read_text())
             assert process.poll() is None, (folder / "head.log").read_text()
             yield f"127.0.0.1:{port}", process.pid

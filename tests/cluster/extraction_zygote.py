@@ -4,11 +4,15 @@ Reads lines of JSON: {"start": config, "address", "log", "runtime_env"} answers 
 while it runs, else its return code.
 """
 
+import gc
 import json
 import os
 import sys
+import threading
+import time
 import traceback
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -50,7 +54,7 @@ def start(request: dict[str, Any]) -> int:
         if request["trace_memory"]:
             trace_memory(request["trace_memory"])
         code = drive(request)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - nothing may unwind into the zygote's loop
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -60,13 +64,11 @@ def start(request: dict[str, Any]) -> int:
 
 def trace_memory(folder: str) -> None:
     """Whenever a file `ask-<name>` appears, write the bytes that Python holds to `<name>`."""
-    import threading
-    import time
-    from pathlib import Path
 
     def answer() -> None:
         while True:
             for question in Path(folder).glob("ask-*"):
+                gc.collect()
                 name = question.name.removeprefix("ask-")
                 Path(folder, f".{name}").write_text(str(tracemalloc.get_traced_memory()[0]))
                 os.replace(Path(folder, f".{name}"), Path(folder, name))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import worker_traps
 from chaos_corpus import ChaosCorpus
-from chaos_processes import Zygote
+from chaos_processes import Zygote, say
 from parquet_truth import check_exactly_once
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -27,4 +27,4 @@ def test_an_actor_killed_at_the_edges_of_publishing_loses_and_repeats_nothing(
     # Each kill before publishing leaves the whole file, unpublished.
     assert len(left) >= sum(when == "before" for _, when, _ in MOMENTS)
     num_repeated = check_exactly_once(store, corpus, reference)
-    print(f"{len(sprung)} forced kills, {len(left)} temporary files left, {num_repeated} rows stored more than once")
+    say(f"{len(sprung)} forced kills, {len(left)} temporary files left, {num_repeated} rows stored more than once")

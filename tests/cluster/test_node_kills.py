@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from chaos_corpus import ChaosCorpus
-from chaos_processes import HERE, Driver, started, wait_for, working, zygote
+from chaos_processes import HERE, Driver, say, started, wait_for, working, zygote
 from parquet_truth import check_exactly_once
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -79,4 +79,4 @@ def test_killed_nodes_lose_and_repeat_nothing(corpus: ChaosCorpus, reference: Pa
             if driver.code != 0:
                 drivers.run(config)
             num_repeated += check_exactly_once(store, corpus, reference)
-    print(f"seeds 1 to {seed}: {num_kills} nodes killed, {num_repeated} rows stored more than once")
+    say(f"seeds 1 to {seed}: {num_kills} nodes killed, {num_repeated} rows stored more than once")

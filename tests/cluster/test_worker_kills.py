@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from chaos_corpus import ChaosCorpus
-from chaos_processes import Zygote, kill, working
+from chaos_processes import Zygote, kill, say, working
 from parquet_truth import check_exactly_once
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -47,4 +47,4 @@ def test_killed_decode_workers_and_encoder_actors_lose_and_repeat_nothing(
         store = chaos_folder / f"workers-{seed}"
         extract_under_kills(drivers, head[1], corpus.config(store, decode="ahead"), seed, kills)
         num_repeated += check_exactly_once(store, corpus, reference)
-    print(f"seeds 1 to {seed}: {dict(kills)} kills, {num_repeated} rows stored more than once")
+    say(f"seeds 1 to {seed}: {dict(kills)} kills, {num_repeated} rows stored more than once")

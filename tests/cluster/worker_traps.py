@@ -10,23 +10,17 @@ import sys
 from pathlib import Path
 
 VARIABLE = "MER_RAY_TRAPS"
+WITHIN = "MER_RAY_TRAPS_WITHIN"
 
 
 def install() -> None:
     """Lay the trap; no other worker gets it."""
-    folder, trap, num_parts, num_published = Path(os.environ[VARIABLE]), "", 0, 0
-
-    def publishes(name: str, arguments: tuple[object, ...]) -> str | None:
-        """`before` the renaming of a part, `after` it, when its temporary file is cleared away."""
-        if name == "os.rename" and is_part(str(arguments[1])):
-            return "before"
-        if name == "os.remove" and is_temporary(str(arguments[0])):
-            return "after"
-        return None
+    folder, within = Path(os.environ[VARIABLE]), os.environ[WITHIN]
+    trap, num_parts, num_published = "", 0, 0
 
     def watch(name: str, arguments: tuple[object, ...]) -> None:
         nonlocal trap, num_parts, num_published
-        moment = publishes(name, arguments) if name in ("os.rename", "os.remove") else None
+        moment = moment_of(name, arguments, within)
         if moment is None:
             return
         num_parts += moment == "before"
@@ -43,12 +37,16 @@ def install() -> None:
     sys.addaudithook(watch)
 
 
-def is_part(path: str) -> bool:
-    return os.path.basename(path).startswith("part-")
-
-
-def is_temporary(path: str) -> bool:
-    return os.path.basename(path).startswith(".part-")
+def moment_of(name: str, arguments: tuple[object, ...], within: str) -> str | None:
+    """`before` the renaming of a part, `after` it, when its temporary file is cleared away; None for all else."""
+    if name == "os.rename":
+        path, moment = str(arguments[1]), "before"
+    elif name == "os.remove":
+        path, moment = str(arguments[0]), "after"
+    else:
+        return None
+    is_part = os.path.basename(path).startswith("part-" if moment == "before" else ".part-")
+    return moment if is_part and within in path else None
 
 
 def take(folder: Path) -> str:
@@ -61,9 +59,9 @@ def take(folder: Path) -> str:
     return ""
 
 
-def lay(folder: Path, moments: list[tuple[signal.Signals, str, int]]) -> dict[str, object]:
-    """Write the traps; the `runtime_env` of the driver whose workers take them."""
+def lay(folder: Path, moments: list[tuple[signal.Signals, str, int]], within: str = "") -> dict[str, object]:
+    """Write the traps; gives the `runtime_env` of the driver whose workers take them. Only parts whose path holds `within` count."""
     folder.mkdir()
     for order, (number, when, part) in enumerate(moments):
         (folder / f"{order:03d}-{int(number)}-{when}-{part}").touch()
-    return {"worker_process_setup_hook": "worker_traps.install", "env_vars": {VARIABLE: str(folder)}}
+    return {"worker_process_setup_hook": "worker_traps.install", "env_vars": {VARIABLE: str(folder), WITHIN: within}}

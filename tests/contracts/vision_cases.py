@@ -77,7 +77,7 @@ def _case(label: str, make_config: Callable[[Path], EncoderConfig], size: int, c
 VISION_CASES = (
     _case("clip-whole-model", _clip("CLIPModel"), CLIP_SIZE),
     _case("clip-tower", _clip("CLIPVisionModel"), CLIP_SIZE),
-    _case("efficientnet_b2", _face_network(EfficientNetConfig, "efficientnet_b2", 64), 64, ({"size": 32},)),
-    _case("resnet_fer", _face_network(ResnetFerConfig, "resnet50_ferplus_dag", 64), 64 * 8 // 7, ({"size": 32},)),
-    _case("manet", _face_network(ManetConfig, "manet", 64), 64, ({"size": 32},)),
+    _case("efficientnet_b2", _face_network(EfficientNetConfig, "efficientnet_b2", 64), 64, ({"size": 48},)),
+    _case("resnet_fer", _face_network(ResnetFerConfig, "resnet50_ferplus_dag", 32), 32 * 8 // 7, ({"size": 48},)),
+    _case("manet", _face_network(ManetConfig, "manet", 32), 32, ({"size": 48},)),
 )

@@ -113,6 +113,20 @@ def test_batches_keep_the_budget_of_tokens(folder: Path) -> None:
     assert len(sizes) > 1
 
 
+@pytest.mark.slow
+def test_compiled_blocks_see_few_lengths_and_give_the_same(folder: Path) -> None:
+    sentences = ["i", "i you so", "why would you", "told you, told you, told you", LONG]
+    expected = config_of(folder).build("cpu").encode(sentences)
+    encoder = config_of(folder, compile=True).build("cpu")
+    lengths: set[int] = set()
+    encoder.model.register_forward_pre_hook(lambda module, args, kwargs: lengths.add(kwargs["input_ids"].shape[1]), with_kwargs=True)
+    found = [features for sentence in sentences for features in encoder.encode([sentence])]
+    assert lengths <= set(encoder.budget.rungs)
+    assert max(encoder.budget.rungs) == WINDOW_TOKENS
+    for features, wanted in zip(found, expected, strict=True):
+        assert all(np.abs(features.mean[layer] - wanted.mean[layer]).max() < 1e-5 for layer in LAYERS)
+
+
 def test_a_sentence_without_tokens_is_refused(folder: Path) -> None:
     encoder = config_of(folder).build("cpu")
     for sentence in ("", "  ", "\x00"):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from speech_models import FAMILIES, save_small_speech
 
@@ -113,6 +114,23 @@ def test_weights_count_in_the_compute_type_and_without_what_is_not_loaded(tmp_pa
     assert isinstance(encoder, ConvSpeechEncoder)
     loaded = sum(parameter.numel() for parameter in encoder.model.parameters())
     assert configure(folder, "wav2vec2", num_layers=1).num_weight_bytes() == 4 * loaded
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_published_sizes_are_those_of_the_architecture(family: str) -> None:
+    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+    norms = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": family != "wavlm"}
+    config_class, model_class = FAMILIES[family]
+    # Files of wav2vec 2.0 hold its training heads too.
+    model_class = transformers.Wav2Vec2ForPreTraining if family == "wav2vec2" else model_class
+    with torch.device("meta"):
+        sizes = {
+            architecture.hidden_size: sum(parameter.numel() for parameter in model_class(architecture).parameters())
+            for architecture in (config_class(), config_class(**large, **norms, codevector_dim=768, proj_codevector_dim=768))
+        }
+    for checkpoint in CONFIGS[family].checkpoints:
+        assert checkpoint.num_parameters == sizes[checkpoint.dim], checkpoint.weights
+        assert checkpoint.num_layers == {768: 12, 1024: 24}[checkpoint.dim]
 
 
 def test_convolutions_that_fine_tuning_added_after_the_transformer_are_left_out(tmp_path: Path) -> None:

@@ -150,7 +150,9 @@ def test_the_networks_have_the_published_names_and_shapes() -> None:
 def test_checkpoints_are_counted_right() -> None:
     for listing, config_class in FACE_NETWORKS.items():
         trained = {name: shape for name, shape in read_listing(listing).items() if not name.endswith((UNREAD_SUFFIX, "_mean", "_var"))}
-        assert config_class.checkpoints[0].num_parameters == sum(int(np.prod(shape)) for shape in trained.values())
+        num_parameters = sum(int(np.prod(shape)) for shape in trained.values())
+        assert config_class.checkpoints[0].num_parameters == num_parameters
+        assert config_class(weights="w.pth", faces="whole_frame", compute="bf16").num_weight_bytes() == 2 * num_parameters
 
 
 @pytest.mark.parametrize("config_class", FACE_NETWORKS.values())
@@ -184,6 +186,9 @@ def test_the_face_detector_is_part_of_the_identity(tmp_path: Path) -> None:
     same, moved, other = (ManetConfig(weights=tmp_path / "w.pth", faces=DetectedFaces(weights=weights)) for weights in detectors)
     assert encoder_identity(same) == encoder_identity(moved)
     assert encoder_identity(same) != encoder_identity(other)
+    detectors[0].unlink()
+    with pytest.raises(EncoderError, match=r"faces\.weights .*yunet\.onnx: no such file"):
+        encoder_identity(same)
     assert same.input_format.faces == DetectedFaces(weights=detectors[0])
     assert ManetConfig(weights=tmp_path / "w.pth", faces="whole_frame").input_format.faces is None
 

@@ -194,6 +194,7 @@ def test_the_commands_as_a_user_types_them(tree: Path, monkeypatch, capsys):
     folds = "folds={name: stratified, num_folds: 2, splits: [train]}"
     code, text = call("import", "mertools", "mer2023", folds, "source.language=english")
     assert code == 0 and "a first score: mer-ray train manifest=work/manifest.parquet store=work/store out=work/run" in text
+    assert "{encoder: manet_UTT, statistics: [mean]}, {encoder: wavlm-large-FRA}]' epochs=10" in text
     assert read_manifest(Path("work/manifest.parquet")).table["text"][1].as_py() == "sentence 1"
     words = ["export", "work/store", "--features", "mertools", "--manifest", "work/manifest.parquet", "--encoder", "manet_UTT"]
     assert call(*words, "--out", "back")[0] == 0

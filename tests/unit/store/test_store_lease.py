@@ -74,7 +74,9 @@ def test_the_same_part_and_other_cuts_refuse_each_other(store, part):
         message = (
             rf"_lease-\d-of-\d.json: the extraction of part {part[0]}/{part[1]} cannot start beside the extraction of part .* by process "
         )
-        with pytest.raises(StoreError, match=message + r"\d+ on .* since 20.*, last sign of life 0 s ago.*wait until it ends, or stop it"):
+        with pytest.raises(
+            StoreError, match=message + r"\d+ on .* since 20.*, last sign of life \d+ s ago.*wait until it ends, or stop it"
+        ):
             enter(hold_leases(store, "emodb", [KEY], part=part))
         with pytest.raises(StoreError, match="cannot start beside"), hold_leases(store, "emodb", ["a@12345678", OTHER], part=part):
             pass
@@ -131,6 +133,7 @@ def of_another_machine(store, age_s):
     facts = {
         "token": "t",
         "host": "far",
+        "work": "w",
         "pid": os.getpid(),
         "started": "2026-01-01T00:00:00+00:00",
         "machine": "other",
@@ -143,7 +146,7 @@ def of_another_machine(store, age_s):
 
 def test_a_lease_of_another_machine_is_void_after_a_while_without_a_sign_of_life(store):
     of_another_machine(store, 60)
-    with pytest.raises(StoreError, match=r"process \d+ on far since 2026-01-01.*60 s ago.*start again in (29|30) s"):
+    with pytest.raises(StoreError, match=r"process \d+ on far since 2026-01-01.*6\d s ago.*start again in (2\d|30) s"):
         enter(hold_leases(store, "emodb", [KEY]))
     of_another_machine(store, 91)
     with hold_leases(store, "emodb", [KEY]):
@@ -156,9 +159,10 @@ def test_a_lease_of_another_machine_is_void_after_a_while_without_a_sign_of_life
 
 def test_one_that_is_just_being_written_is_alive(store):
     path = of_another_machine(store, 0)
-    path.write_text("")
-    with pytest.raises(StoreError, match="by a process that starts just now"), hold_leases(store, "emodb", [KEY]):
-        pass
+    for text in ("", "{", "[]", '{"a": 1}'):
+        path.write_text(text)
+        with pytest.raises(StoreError, match="by a process that has not said who it is"), hold_leases(store, "emodb", [KEY]):
+            pass
 
 
 def test_of_many_that_take_over_a_dead_lease_one_wins(store):

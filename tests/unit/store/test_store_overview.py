@@ -50,5 +50,6 @@ def test_compaction_of_all_or_of_one(store):
 
 
 def test_a_place_without_a_store(tmp_path):
+    (tmp_path / "none" / ".cache").mkdir(parents=True)
     with pytest.raises(StoreError, match="no store, it holds no corpus; check the path"):
         list_store(open_store(tmp_path / "none"))
