@@ -196,7 +196,7 @@ def encoders(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         from mer_ray.encoders.catalogue import list_encoders
 
-        list_encoders().show(Console())
+        _show(list_encoders(), Console())
 
 
 @encoders_app.command("convert")

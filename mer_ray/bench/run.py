@@ -8,6 +8,7 @@ from mer_ray.bench.emodb import measure_emodb
 from mer_ray.bench.estimate import measure_estimate
 from mer_ray.bench.extraction import measure_extraction
 from mer_ray.bench.figure import Figure
+from mer_ray.bench.gpu import measure_gpu
 from mer_ray.bench.object_store import measure_object_store
 from mer_ray.bench.padding import measure_padding
 from mer_ray.bench.planning import measure_planning
@@ -24,6 +25,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "emodb": measure_emodb,
     "extract": measure_extraction,
     "s3": measure_object_store,
+    "gpu": measure_gpu,
     "padding": measure_padding,
     "store": measure_store,
     "plan": measure_planning,

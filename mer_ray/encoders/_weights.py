@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import huggingface_hub
@@ -59,6 +60,7 @@ def read_licence(folder: Path) -> str:
     return str(licence) if licence else "unknown"
 
 
+@lru_cache(maxsize=64)
 def _download(weights: str, revision: str | None, companions: Sequence[str]) -> Path:
     if weights.startswith(("/", ".", "~")) or weights.count("/") != 1 or "\\" in weights:
         raise EncoderError(

@@ -6,33 +6,37 @@ from pathlib import Path
 
 import huggingface_hub
 
-from mer_ray.core.media_types import AudioFormat, FrameFormat, Modality, TextFormat
+from mer_ray.core.media_types import MODALITIES, AudioFormat, FrameFormat, Modality, TextFormat
 from mer_ray.core.table import Table
 from mer_ray.encoders import AnyEncoder, EncoderConfig
 from mer_ray.encoders._base import Checkpoint
 from mer_ray.encoders._weights import CONFIG_FILE, weight_files
 
-HUB = "https://huggingface.co"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 MODALITY_OF_FORMAT: dict[type, Modality] = {AudioFormat: "audio", FrameFormat: "vision", TextFormat: "text"}
-COLUMNS = ("encoder", "reads", "weights", "million parameters", "dim", "layers", "licence", "source", "here")
+COLUMNS = ("encoder", "reads", "weights", "M params", "dim", "layers", "here")
+LICENCE_COLUMNS = ("weights", "licence", "source")
 
 
-def list_encoders() -> Table:
-    """One row per encoder and published checkpoint; `here` tells whether the Hugging Face cache of this machine holds it."""
-    rows: list[tuple[object, ...]] = []
-    for config_class in encoder_classes():
+def list_encoders() -> list[Table]:
+    """A row per encoder and published checkpoint, and one on the licence and source of each.
+
+    `here` tells whether the Hugging Face cache of this machine holds the weights; `dim` and `layers` are those of the network.
+    """
+    encoders: list[tuple[object, ...]] = []
+    licences: list[tuple[object, ...]] = []
+    by_modality = sorted(encoder_classes(), key=lambda config_class: MODALITIES.index(_modality(config_class)))
+    for config_class in by_modality:
         name, modality = config_class.model_fields["name"].default, _modality(config_class)
-        rows += [(name, modality, *_row(checkpoint)) for checkpoint in config_class.checkpoints]
+        encoders += [(name, modality, *_sizes(checkpoint)) for checkpoint in config_class.checkpoints]
+        licences += [(checkpoint.weights, checkpoint.licence, checkpoint.source) for checkpoint in config_class.checkpoints]
         if not config_class.checkpoints:
-            rows.append((name, modality, "none needed", None, None, None, "Apache-2.0", "mer_ray", "yes"))
-    order = list(MODALITY_OF_FORMAT.values())
-    rows.sort(key=lambda row: order.index(row[1]))  # type: ignore[arg-type]
+            encoders.append((name, modality, "none needed", None, None, None, "yes"))
     notes = (
-        "Other checkpoints of the same families work too.",
-        "weights: FOLDER in a config takes files that lie elsewhere; `mer-ray encoders fetch JOB.yaml --to DIR` collects a job's.",
+        "Other checkpoints of the same families work too: `weights` in a config is a hub id, or a folder or file.",
+        "`mer-ray encoders fetch JOB.yaml --to DIR` collects what a job needs; `mer-ray encoders convert FILE` makes safetensors of old files.",
     )
-    return Table("Encoders", COLUMNS, tuple(rows), notes)
+    return [Table("Licences of the weights", LICENCE_COLUMNS, tuple(licences)), Table("Encoders", COLUMNS, tuple(encoders), notes)]
 
 
 def encoder_classes() -> tuple[type[EncoderConfig], ...]:
@@ -48,12 +52,10 @@ def is_cached(weights: str) -> bool:
     return isinstance(config, str) and bool(weight_files(Path(config).parent))
 
 
-def _row(checkpoint: Checkpoint) -> tuple[object, ...]:
+def _sizes(checkpoint: Checkpoint) -> tuple[object, ...]:
     # A file that some site offers has no place of its own on this machine.
     here = ("yes" if is_cached(checkpoint.weights) else "no") if HUB_ID.fullmatch(checkpoint.weights) else "a file"
-    source = "the hub" if checkpoint.source == f"{HUB}/{checkpoint.weights}" else checkpoint.source
-    millions = round(checkpoint.num_parameters / 1e6)
-    return (checkpoint.weights, millions, checkpoint.dim, checkpoint.num_layers, checkpoint.licence, source, here)
+    return (checkpoint.weights, round(checkpoint.num_parameters / 1e6), checkpoint.dim, checkpoint.num_layers, here)
 
 
 def _modality(config_class: type[EncoderConfig]) -> Modality:

@@ -62,6 +62,13 @@ class CausalLmConfig(PretrainedTextConfig):
         """Where `device_map` says so."""
         return self.device_map is not None
 
+    def check(self) -> None:
+        """Refuse what `PretrainedTextConfig.check` refuses; say it loudly where code of the folder will run, before it does."""
+        super().check()
+        if self.runs_code():
+            warning = f"mer-ray: warning: encoder {self.name} runs the Python code in {self.folder()} (trust_remote_code)"
+            Console(stderr=True).print(warning, markup=False, highlight=False, soft_wrap=True)
+
     def settings(self) -> dict[str, Any]:
         """config.json as it stands.
 
@@ -119,10 +126,9 @@ class CausalLmConfig(PretrainedTextConfig):
 
     def build(self, device: str) -> PretrainedTextEncoder:
         """The encoder with its weights on `device`, or on all devices where `device_map` says so."""
+        # Before anything large is read, and before any code runs.
+        self.check()
         runs_code = self.runs_code()
-        if runs_code:
-            warning = f"mer-ray: warning: encoder {self.name} runs the Python code in {self.folder()} (trust_remote_code)"
-            Console(stderr=True).print(warning, markup=False, soft_wrap=True)
         tokenizer = load_tokenizer(self, self.architecture().vocab_size, trust_remote_code=runs_code)
         options: dict[str, Any] = {"trust_remote_code": runs_code}
         if self.device_map is not None:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from sklearn.feature_extraction.text import HashingVectorizer
-
 from mer_ray.core.media_types import EncoderInput, Features, FloatArray, TextFormat
 from mer_ray.encoders._base import Encoder, EncoderConfig
 from mer_ray.encoders._pooling import pool_features
@@ -66,6 +64,9 @@ class HashingEncoder(Encoder):
 
     def __init__(self, config: HashingConfig) -> None:
         super().__init__(config)
+        # scikit-learn takes a second to import, and every worker loads this module.
+        from sklearn.feature_extraction.text import HashingVectorizer
+
         self.vectorizers = {
             layer: HashingVectorizer(
                 analyzer=unit,

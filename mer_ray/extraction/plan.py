@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from mer_ray.core.errors import ManifestError
+from mer_ray.core.faces import DetectedFaces
 from mer_ray.core.manifest import ManifestFacts, read_manifest
-from mer_ray.core.media_types import BoolArray, Clip, FloatArray
+from mer_ray.core.media_types import BoolArray, Clip, FloatArray, FrameFormat, InputFormat
+from mer_ray.decoders.face_detector import load_detector
 from mer_ray.encoders import EncoderConfig, encoder_key
 from mer_ray.extraction.config import ExtractConfig, Part
 from mer_ray.extraction.inputs import ABSENT, input_hash, source_path, stamp_files
@@ -84,6 +86,7 @@ def plan_extraction(config: ExtractConfig) -> ExtractionPlan:
     """
     for encoder in config.encoders:
         encoder.check()
+        check_detector(encoder.input_format)
     manifest = read_manifest(config.manifest)
     clips = [clip for clip in manifest.clips() if config.part is None or is_in_part(clip.clip_id, config.part)]
     keys: dict[str, EncoderConfig] = {encoder_key(encoder): encoder for encoder in config.encoders}
@@ -105,6 +108,17 @@ def plan_extraction(config: ExtractConfig) -> ExtractionPlan:
         lacks[key] = np.zeros(len(clips), bool)
         lacks[key][left["row"].to_numpy()] = True
     return ExtractionPlan(manifest.facts, clips, keys, hashes, lacks)
+
+
+def check_detector(wanted: InputFormat) -> None:
+    """Load the face detector that a format asks for, so that a bad file is one error and not one failure per clip.
+
+    Raises:
+        ConfigError: the file is missing, or no YuNet.
+
+    """
+    if isinstance(wanted, FrameFormat) and isinstance(wanted.faces, DetectedFaces):
+        load_detector(wanted.faces)
 
 
 def is_in_part(clip_id: str, part: Part) -> bool:

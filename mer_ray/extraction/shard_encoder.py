@@ -4,10 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from mer_ray.core.errors import MediaError
 from mer_ray.core.media_types import Clip, EncoderInput, Features, Frames, InputFormat
 from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
@@ -160,7 +161,11 @@ class ShardEncoder:
             check_representable(features, self.configs[key].dtype)
             return features
 
-        return attempt("encode", encode_and_check)
+        outcome = attempt("encode", encode_and_check)
+        # Its pieces are decoded while they are encoded.
+        if isinstance(outcome, Fault) and outcome.error_type == MediaError.__name__:
+            return replace(outcome, stage="decode")
+        return outcome
 
     def _encode_batch(self, key: str, batch: list[EncoderInput]) -> list[Outcome]:
         if not batch:

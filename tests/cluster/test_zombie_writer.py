@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import worker_traps
-from chaos_corpus import CORPUS, make_corpus, write_sound
+from chaos_corpus import make_corpus, write_sound
 from chaos_processes import Zygote, descendants, ray_head, say, wait_for, zygote
 from parquet_truth import check_exactly_once
 
@@ -45,12 +46,14 @@ def test_a_stopped_extraction_that_wakes_after_the_next_one_does_no_harm(drivers
         wait_for("the worker to stop", lambda: zombie.poll() is not None or list(traps.glob("sprung-*")))
         assert zombie.poll() is None, zombie.log.read_text()[-3000:]
         send(signal.SIGSTOP, zombie.pid, cluster_pid)
-        (unpublished,) = (store / CORPUS / "features").glob("spectral*/.part-*.tmp")
-        target = unpublished.with_name(unpublished.name.removeprefix(".").split(".parquet")[0] + ".parquet")
+        (sprung,) = traps.glob("sprung-*")
+        target = Path(sprung.read_text())
+        (unpublished,) = target.parent.glob(f".{target.name}.*.tmp")
         assert not target.exists()
 
         # What the zombie is about to publish gets old: the next run sees another sound.
-        changed = pq.read_table(unpublished).filter(pq.read_table(unpublished)["num_frames"].to_numpy() > 0)["clip_id"][0].as_py()
+        rows = pq.read_table(unpublished)
+        changed = rows.filter(pc.greater(rows["num_frames"], 0))["clip_id"][0].as_py()
         write_sound(corpus.media_path(changed), 1.1, seed=999)
         refused = drivers.start(corpus.config(store))
         assert refused.wait() == 1

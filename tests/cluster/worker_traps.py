@@ -1,12 +1,14 @@
 """Runs in every Ray worker of a test: signals the worker at a chosen moment of publishing, each moment once.
 
 MER_RAY_TRAPS is a folder with files `<order>-<signal>-<when>-<number>`; a worker that starts takes the first of them by renaming
-it to `taken-...`, and gets the signal `before` or `after` it publishes its `number`-th part (from 1); then the file is `sprung-...`.
+it to `taken-...`, and gets the signal `before` or `after` it publishes its `number`-th part (from 1); then the file is `sprung-...`
+and holds the path.
 """
 
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 VARIABLE = "MER_RAY_TRAPS"
@@ -20,8 +22,8 @@ def install() -> None:
 
     def watch(name: str, arguments: tuple[object, ...]) -> None:
         nonlocal trap, num_parts, num_published
-        moment = moment_of(name, arguments, within)
-        if moment is None:
+        moment, path = moment_of(name, arguments)
+        if moment is None or within not in path:
             return
         num_parts += moment == "before"
         num_published += moment == "after"
@@ -31,22 +33,23 @@ def install() -> None:
         if trap:
             _, number_of_signal, when, number = trap.split("-")
             if moment == when and int(number) == (num_parts if when == "before" else num_published):
+                (folder / f"taken-{trap}").write_text(path)
                 os.rename(folder / f"taken-{trap}", folder / f"sprung-{trap}")
-                os.kill(os.getpid(), signal.Signals(int(number_of_signal)))
+                # To this very thread: sent to the process, it may come when this thread has gone on.
+                signal.pthread_kill(threading.get_ident(), int(number_of_signal))
 
     sys.addaudithook(watch)
 
 
-def moment_of(name: str, arguments: tuple[object, ...], within: str) -> str | None:
-    """`before` the renaming of a part, `after` it, when its temporary file is cleared away; None for all else."""
+def moment_of(name: str, arguments: tuple[object, ...]) -> tuple[str | None, str]:
+    """`before` the renaming of a part, `after` it, when its temporary file is cleared away, None for all else; and the path."""
     if name == "os.rename":
-        path, moment = str(arguments[1]), "before"
-    elif name == "os.remove":
-        path, moment = str(arguments[0]), "after"
-    else:
-        return None
-    is_part = os.path.basename(path).startswith("part-" if moment == "before" else ".part-")
-    return moment if is_part and within in path else None
+        path = str(arguments[1])
+        return "before" if os.path.basename(path).startswith("part-") else None, path
+    if name == "os.remove":
+        path = str(arguments[0])
+        return "after" if os.path.basename(path).startswith(".part-") else None, path
+    return None, ""
 
 
 def take(folder: Path) -> str:

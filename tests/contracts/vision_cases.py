@@ -19,19 +19,31 @@ from mer_ray.encoders.resnet_fer import ResnetFerConfig
 
 CLIP_SIZE = 32
 TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "projection_dim": 16}
-VISION_TOWER = {**TOWER, "image_size": CLIP_SIZE, "patch_size": 8}
+VISION_TOWER = {**TOWER, "image_size": CLIP_SIZE, "patch_size": 8, "initializer_factor": 3.0}
 
 
 def make_frames(num_frames: int, seed: int, size: int = 128) -> Frames:
     """A bright disc that moves over a textured ground."""
     rng = np.random.default_rng(seed)
     ground = rng.integers(0, 120, (size, size, 3))
-    row, column = np.mgrid[:size, :size]
+    row, column = np.mgrid[:size, :size] * (128 / size)
     images = []
     for number in range(num_frames):
         is_disc = (row - 40 - 2 * number) ** 2 + (column - 60 - number) ** 2 < 20**2
         images.append(np.where(is_disc[..., None], 230, ground))
     return Frames(np.array(images, dtype=np.uint8), np.arange(num_frames) * 0.2)
+
+
+def make_scenes(num_frames: int, seed: int, size: int) -> Frames:
+    """Another disc of another colour on another ground in every frame: deviations as large as means."""
+    rng = np.random.default_rng(seed)
+    row, column = np.mgrid[:size, :size] / size
+    images = []
+    for _ in range(num_frames):
+        ground, disc = rng.integers(0, 256, (2, 3))
+        is_disc = (row - rng.random()) ** 2 + (column - rng.random()) ** 2 < 0.1
+        images.append(np.where(is_disc[..., None], disc, ground) * rng.uniform(0.7, 1, (size, size, 1)))
+    return Frames(np.array(images).astype(np.uint8), np.arange(num_frames) * 0.2)
 
 
 def save_small_clip(folder: Path, model_class: str = "CLIPModel", seed: int = 0) -> Path:
@@ -66,7 +78,7 @@ def _case(label: str, make_config: Callable[[Path], EncoderConfig], size: int, c
     return EncoderCase(
         label,
         make_config,
-        inputs=tuple(make_frames(number, number, size) for number in (3, 1, 4)),
+        inputs=tuple(make_scenes(number, number, size) for number in (3, 1, 4)),
         hostile_inputs=(Frames(still, np.arange(3) * 0.2), Frames(np.zeros_like(still), np.arange(3) * 0.2)),
         identity_changes=({"dtype": "float32"}, {"compute": "bf16"}, {"crop": "whole"}, {"faces": {"name": "crops"}}, *changes),
         other_changes=({"max_batch_frames": 2},),

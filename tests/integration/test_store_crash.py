@@ -54,7 +54,7 @@ def compact_until(root: str, event: int) -> None:
 
     def count(name: str, arguments: tuple[object, ...]) -> None:
         nonlocal seen
-        path = str(arguments[0])
+        path = str(arguments[0]) if arguments else ""
         # Those of its lease are as any run's: test_store_lease.py.
         if (
             name in ("open", "os.rename", "os.remove", "os.mkdir")

@@ -164,6 +164,8 @@ def test_code_beside_the_weights_runs_only_where_the_config_says_so(own_code: Pa
     config = config_of(own_code, trust_remote_code=True)
     assert list(config.layers().values()) == [8, 8, 8]
     encoder_identity(config)
+    config.check()
+    assert "runs the Python code in" in capfd.readouterr().err
     assert not trace.exists(), "planning must not run the code"
     features = config.build("cpu").encode(SENTENCES)
     assert trace.exists()
