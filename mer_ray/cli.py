@@ -45,7 +45,7 @@ def main() -> None:
         _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
     except OSError as error:
         _fail(
-            f"{error.filename or 'a file'}: {error.strerror or error}; check that it exists, that you may use it and that there is room",
+            f"{error.filename or 'a file'}: {' '.join(str(error.strerror or error).split())}; check that it exists, that you may use it and that there is room",
             1,
         )
     except SystemExit as ended:

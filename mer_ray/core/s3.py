@@ -48,6 +48,13 @@ def s3_filesystem() -> Any:
     return _open(os.getpid(), aws, CONNECT_TIMEOUT_S, READ_TIMEOUT_S, MAX_READS)
 
 
+def find_filesystem(path: str) -> tuple[Any, str]:
+    """The file system of a local path or an `s3://` URL, and the path's name there."""
+    if path.startswith("s3://"):
+        return s3_filesystem(), path.removeprefix("s3://").rstrip("/")
+    return fsspec.filesystem("file"), path
+
+
 @lru_cache(maxsize=8)
 def _open(process: int, aws: tuple[tuple[str, str], ...], connect_timeout_s: float, read_timeout_s: float, max_reads: int) -> Any:
     environment = dict(aws)

@@ -3,9 +3,8 @@
 import os
 from dataclasses import dataclass
 
-import fsspec
-
 from mer_ray.core.errors import ManifestError
+from mer_ray.core.s3 import STORAGE_FAULTS, find_filesystem, what_happened
 from mer_ray.corpora.paths import is_remote
 
 
@@ -29,12 +28,11 @@ def list_files(root: str) -> list[Listed]:
 
 
 def _list_remote(root: str) -> list[Listed]:
-    filesystem, prefix = fsspec.core.url_to_fs(root)
-    filesystem.invalidate_cache(prefix)
+    filesystem, prefix = find_filesystem(root)
     try:
         paths = filesystem.find(prefix)
-    except OSError as error:
-        raise ManifestError(f"{root}: the prefix cannot be listed: {error}") from error
+    except STORAGE_FAULTS as error:
+        raise ManifestError(f"{root}: the prefix cannot be listed: {what_happened(error)}") from error
     if not paths:
         raise ManifestError(f"{root}: no such prefix, or nothing below it; correct `path`")
     return [Listed(path.removeprefix(f"{prefix}/")) for path in paths]

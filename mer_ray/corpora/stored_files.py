@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import fsspec
-
 from mer_ray.core.manifest import resolve_path
+from mer_ray.core.s3 import find_filesystem
 from mer_ray.corpora.paths import is_remote, parent_of, why_linked_outside
 
 # Files of one size rarely begin alike, so few are read to their end; a smaller head would not save S3 anything.
@@ -56,14 +55,12 @@ def _local_size(path: str, root: str) -> int | FileFault:
 def _remote_sizes(folders: Iterable[str]) -> dict[str, int | FileFault]:
     sizes: dict[str, int | FileFault] = {}
     for folder in sorted(folders):
-        filesystem, prefix = fsspec.core.url_to_fs(folder)
-        filesystem.invalidate_cache(prefix)
+        filesystem, prefix = find_filesystem(folder)
         try:
             entries = filesystem.ls(prefix, detail=True)
         except FileNotFoundError:
             continue
-        scheme = folder.split("://", 1)[0]
-        sizes |= {f"{scheme}://{entry['name']}": int(entry["size"]) for entry in entries if entry["type"] == "file"}
+        sizes |= {f"s3://{entry['name']}": int(entry["size"]) for entry in entries if entry["type"] == "file"}
     return sizes
 
 
@@ -94,7 +91,7 @@ def _alike(paths: list[str], marks: Mapping[str, int | str]) -> list[list[str]]:
 
 def _sha256(path: str, max_bytes: int | None) -> str:
     digest = hashlib.sha256()
-    filesystem, name = fsspec.core.url_to_fs(path)
+    filesystem, name = find_filesystem(path)
     with filesystem.open(name, "rb", block_size=max_bytes or CHUNK_BYTES) as file:
         if max_bytes is not None:
             digest.update(file.read(max_bytes))

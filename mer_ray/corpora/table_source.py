@@ -6,11 +6,11 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mer_ray.core.errors import ManifestError
+from mer_ray.core.s3 import STORAGE_FAULTS, find_filesystem, what_happened
 from mer_ray.corpora.faults import Fault
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -39,12 +39,12 @@ def read_table(path: str, delimiter: str | None) -> RawTable:
     if suffix not in DELIMITERS and suffix not in PARQUET_SUFFIXES:
         raise ManifestError(f"{path}: a table is a file ending in {', '.join([*DELIMITERS, *PARQUET_SUFFIXES])}")
     try:
-        with fsspec.open(path, "rb") as file:
-            content = file.read()
+        filesystem, name = find_filesystem(path)
+        content = filesystem.cat_file(name)
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such table; correct `path`") from error
-    except OSError as error:
-        raise ManifestError(f"{path}: the table cannot be read: {error}") from error
+    except STORAGE_FAULTS as error:
+        raise ManifestError(f"{path}: the table cannot be read: {what_happened(error)}") from error
     if suffix in PARQUET_SUFFIXES:
         return _read_parquet(path, content)
     return _read_csv(path, content, delimiter or DELIMITERS[suffix])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mer_ray.core.errors import MediaError
-from mer_ray.core.s3 import s3_filesystem
+from mer_ray.core.s3 import STORAGE_FAULTS, s3_filesystem, what_happened
 from mer_ray.decoders.container import explain_errors, refuse_empty
 from mer_ray.decoders.limits import BYTES_PER_MB, MediaLimits
 
@@ -54,7 +54,7 @@ def fetch_file(path: str, copy: str, limits: MediaLimits) -> None:
         MediaError: missing, not permitted, larger than `max_file_mb`, or still failing after all attempts.
 
     """
-    with explain_errors(path):
+    with _explain_faults(path):
         filesystem, key, num_bytes = _find(path)
         if num_bytes > limits.max_file_mb * BYTES_PER_MB:
             raise MediaError(
@@ -74,11 +74,23 @@ def open_remote(path: str) -> Iterator[tuple[Any, int]]:
         MediaError: missing or not permitted.
 
     """
-    with explain_errors(path):
+    with _explain_faults(path):
         filesystem, key, num_bytes = _find(path)
         file = filesystem.open(key, "rb", block_size=_HEADER_BLOCK_BYTES)
     with file:
         yield file, num_bytes
+
+
+@contextmanager
+def _explain_faults(path: str) -> Iterator[None]:
+    """Faults of S3, which are not all OSError, as a MediaError with a sentence."""
+    with explain_errors(path):
+        try:
+            yield
+        except (FileNotFoundError, PermissionError):
+            raise
+        except STORAGE_FAULTS as error:
+            raise MediaError(f"{path}: cannot be fetched: {what_happened(error)}; run again with --retry-failed") from error
 
 
 def _find(path: str) -> tuple[Any, str, int]:

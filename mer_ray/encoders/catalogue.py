@@ -34,7 +34,7 @@ def list_encoders() -> list[Table]:
             encoders.append((name, modality, "none needed", None, None, None, "yes"))
     notes = (
         "Other checkpoints of the same families work too: `weights` in a config is a hub id, or a folder or file.",
-        "`mer-ray encoders fetch JOB.yaml --to DIR` collects what a job needs; `mer-ray encoders convert FILE` makes safetensors of old files.",
+        "`mer-ray encoders fetch JOB.yaml --to DIR` collects a job's; `mer-ray encoders convert FILE` makes safetensors of an old file.",
     )
     return [Table("Licences of the weights", LICENCE_COLUMNS, tuple(licences)), Table("Encoders", COLUMNS, tuple(encoders), notes)]
 

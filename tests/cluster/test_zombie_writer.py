@@ -40,9 +40,11 @@ def test_a_stopped_extraction_that_wakes_after_the_next_one_does_no_harm(drivers
     folder = chaos_folder / "zombie"
     corpus = make_corpus(folder / "corpus", 60, seed=11)
     store, reference, traps = folder / "store", folder / "reference", folder / "traps"
+    # Several clips in each part, so that some of them have sound.
+    config = corpus.config(store, shard_media_s=6)
     runtime_env = worker_traps.lay(traps, [(signal.SIGSTOP, "before", 3)], within="features/spectral")
     with ray_head(folder) as (address, cluster_pid), zygote(address, folder) as zombies:
-        zombie = zombies.start(corpus.config(store), runtime_env=runtime_env)
+        zombie = zombies.start(config, runtime_env=runtime_env)
         wait_for("the worker to stop", lambda: zombie.poll() is not None or list(traps.glob("sprung-*")))
         assert zombie.poll() is None, zombie.log.read_text()[-3000:]
         send(signal.SIGSTOP, zombie.pid, cluster_pid)
@@ -55,11 +57,11 @@ def test_a_stopped_extraction_that_wakes_after_the_next_one_does_no_harm(drivers
         rows = pq.read_table(unpublished)
         changed = rows.filter(pc.greater(rows["num_frames"], 0))["clip_id"][0].as_py()
         write_sound(corpus.media_path(changed), 1.1, seed=999)
-        refused = drivers.start(corpus.config(store))
+        refused = drivers.start(config)
         assert refused.wait() == 1
         assert "cannot start beside the extraction of part 1/1 by process" in refused.log.read_text()
         age_leases(store)
-        drivers.run(corpus.config(store))
+        drivers.run(config)
         drivers.run(corpus.config(reference))
         check_exactly_once(store, corpus, reference)
 

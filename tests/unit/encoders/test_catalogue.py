@@ -18,7 +18,7 @@ def test_every_encoder_of_the_union_has_a_row_that_says_what_it_is() -> None:
         if row["weights"] != "none needed":
             assert row["dim"] > 0
             assert row["layers"] > 0
-            assert row["million parameters"] > 0
+            assert row["M params"] > 0
     weights = [row["weights"] for row in rows if row["weights"] != "none needed"]
     for row, (name, licence, source) in zip(weights, licences.rows, strict=True):
         assert name == row
