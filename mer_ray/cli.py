@@ -44,10 +44,8 @@ def main() -> None:
     except MerRayError as error:
         _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
     except OSError as error:
-        _fail(
-            f"{error.filename or 'a file'}: {' '.join(str(error.strerror or error).split())}; check that it exists, that you may use it and that there is room",
-            1,
-        )
+        reason = " ".join(str(error.strerror or error).split())
+        _fail(f"{error.filename or 'a file'}: {reason}; check that it exists, that you may use it and that there is room", 1)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
             print("mer-ray: interrupted; what is done is kept, the same command goes on from there", file=sys.stderr)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+
 from mer_ray.core.media_types import EncoderInput, Features, FloatArray, TextFormat
 from mer_ray.encoders._base import Encoder, EncoderConfig
 from mer_ray.encoders._pooling import pool_features

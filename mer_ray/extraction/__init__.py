@@ -1,1 +1,1 @@
-"""Shell over corpora, decoders, encoders and store: manifest, synth and extract."""
+"""Shell over corpora, decoders, encoders and store: manifest, synth, extract, transcribe, import and export of features."""

@@ -35,7 +35,7 @@ def plan_tables(config: ExtractConfig) -> list[Table]:
 
 
 def local_machines(config: ExtractConfig) -> Machines:
-    """This machine; where the config names more actors than it has room for, machines that have it."""
+    """What this machine has; where the config names more actors than it has room for, machines that have it."""
     num_gpus = torch.cuda.device_count()
     gpu_bytes = float(torch.cuda.get_device_properties(0).total_memory) if num_gpus else None
     wanted_gpus = (config.num_actors or 1) * (config.gpus_per_actor or 0.0)

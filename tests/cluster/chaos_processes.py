@@ -179,11 +179,17 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process in a group of its own that ends with the block, as does all below it."""
+def started(command: Sequence[str], log: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A process in a group of its own, with some more environment variables, that ends with the block, as does all below it."""
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, text=True, env=environment(), start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**environment(), **variables},
+            start_new_session=True,
         )
         try:
             yield process

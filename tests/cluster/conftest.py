@@ -39,9 +39,3 @@ def reference(corpus: ChaosCorpus, drivers: Zygote, chaos_folder: Path) -> Path:
     store = chaos_folder / "reference"
     drivers.run(corpus.config(store, num_actors=2))
     return store
-
-
-@pytest.fixture(scope="session")
-def session_patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch

@@ -43,12 +43,12 @@ class Nodes:
 
 
 @pytest.fixture(scope="session")
-def nodes(chaos_folder: Path, session_patch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+def nodes(chaos_folder: Path) -> Iterator[Nodes]:
     with tempfile.TemporaryDirectory(prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True) as temporary:
-        # Ray notes there which cluster was started last, and other tests must not find it.
-        session_patch.setenv("RAY_TMPDIR", temporary)
         answers = chaos_folder / "nodes.txt"
-        with started([sys.executable, str(HERE / "node_cluster.py"), str(answers)], chaos_folder / "nodes.log") as process:
+        command = [sys.executable, str(HERE / "node_cluster.py"), str(answers)]
+        # Ray notes in RAY_TMPDIR which cluster was started last, and other tests must not find it.
+        with started(command, chaos_folder / "nodes.log", RAY_TMPDIR=temporary) as process:
             cluster = Nodes(process, answers)
             cluster.wait_for_answer(0)
             yield cluster
@@ -66,7 +66,7 @@ def test_killed_nodes_lose_and_repeat_nothing(corpus: ChaosCorpus, reference: Pa
             generator, store = random.Random(seed), chaos_folder / f"nodes-{seed}"
             config = corpus.config(store, num_actors=NUM_NODES)
             driver = drivers.start(config)
-            while driver.poll() is None:
+            while driver.poll() is None and num_kills < NUM_KILLS:
                 # Half the kills fall on nodes whose workers start, half on extraction in full run.
                 if generator.random() < 0.5:
                     wait_for("an actor at work", lambda driver=driver: is_at_work(nodes, driver))
@@ -76,7 +76,7 @@ def test_killed_nodes_lose_and_repeat_nothing(corpus: ChaosCorpus, reference: Pa
                 if driver.poll() is None:
                     nodes.replace(generator.randrange(NUM_NODES), num_kills)
                     num_kills += 1
-            if driver.code != 0:
+            if driver.wait() != 0:
                 drivers.run(config)
             num_repeated += check_exactly_once(store, corpus, reference)
     say(f"seeds 1 to {seed}: {num_kills} nodes killed, {num_repeated} rows stored more than once")

@@ -21,11 +21,11 @@ def extract_under_kills(drivers: Zygote, cluster_pid: int, config: dict[str, obj
     """One extraction to its end; kills hit workers that were at work a moment before."""
     generator = random.Random(seed)
     driver = drivers.start(config)
-    while driver.poll() is None:
+    while driver.poll() is None and min(kills[DECODING], kills[ENCODING]) < NUM_KILLS:
         kind = min((DECODING, ENCODING), key=lambda name: (kills[name], generator.random()))
         victims = working(cluster_pid, kind)
         if not victims:
-            time.sleep(0.002)
+            time.sleep(0.02)
             continue
         time.sleep(generator.uniform(0, 0.2))
         victim = generator.choice(victims)
@@ -33,7 +33,7 @@ def extract_under_kills(drivers: Zygote, cluster_pid: int, config: dict[str, obj
         if still_working and kill(victim):
             kills[kind] += 1
     # A task that was killed again and again ends the driver as well; whoever runs it starts it again.
-    if driver.code != 0:
+    if driver.wait() != 0:
         drivers.run(config)
 
 

@@ -80,6 +80,9 @@ def test_the_demo_in_small_and_again(mer_ray: Callable[..., Answer], tmp_path: P
         (["extract", "manifest=m.parquet", "store=s", "encoders=[{name: spectral}]", "max_failure_rate=2"], 2, "less than or equal to 1"),
         (["manifest", "corpus.name=files", "corpus.path=nowhere", "out=m.parquet"], 1, "nowhere"),
         (["report", "nowhere"], 1, "nowhere"),
+        (["encoders", "fetch"], 2, "encoders fetch: name a job file"),
+        (["transcribe", "manifest=m.parquet", "weights=x", "out=m.parquet"], 2, "out: m.parquet is the manifest that is read"),
+        (["extract", "manifest=m.parquet", "store=s", "encoders=[{name: spectral}]", "--part", "4/3"], 2, "the parts of 3 are 1/3 to 3/3"),
         (["synth", "out=s3://bucket/corpus"], 2, "out: a local path is needed, not the URL"),
         (["synth", "out=/proc/nowhere", "num_clips=1"], 1, "/proc/nowhere"),
         (["schema", "trian"], 2, "no verb 'trian'. Allowed: synth, manifest"),
@@ -112,6 +115,7 @@ def test_print_config_shows_every_default_and_is_a_config(mer_ray: Callable[...,
     assert "max_failure_rate: 0.05" in shown.out
 
 
+@pytest.mark.slow
 def test_a_dry_run_plans_without_ray_and_writes_nothing(mer_ray: Callable[..., Answer], tmp_path: Path, shared_data: Path):
     import ray
 

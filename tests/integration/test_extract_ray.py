@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-
 from speech_models import save_small_speech
 
 from mer_ray.core.config import parse_config
@@ -257,7 +256,7 @@ def test_what_does_not_fit_together_follows_in_a_second_pass(corpus: Path, ray_c
     summary = extract(apart)
     assert [len(keys) for keys in summary.passes] == [1, 1]
     assert set(summary.done.values()) == {NUM_CLIPS}
-    with pytest.raises(ClusterError, match="needs about 3.0 GB, an actor has 1.0 GB"):
+    with pytest.raises(ClusterError, match=r"needs about 3\.0 GB, an actor has 1\.0 GB"):
         extract(extract_config(corpus, store=str(tmp_path / "none"), encoders=encoders, actor_memory_gb=1.0))
 
 

@@ -17,7 +17,6 @@ from mer_ray.encoders import encoder_identity
 from mer_ray.encoders.hubert import HubertEncoderConfig
 
 # peft 0.21 asks transformers 5.23 by a name that is going away.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 SAMPLES: FloatArray = 0.1 * np.random.default_rng(0).standard_normal(12_000).astype(np.float32)
 CLIP = Audio(SAMPLES, 16_000)

@@ -1,14 +1,11 @@
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import transformers
-
-sys.path.append(str(Path(__file__).parents[2] / "contracts"))
 from text_cases import WINDOW_TOKENS, save_small_bert
 
 from mer_ray.core.config import identity_fields

@@ -1,6 +1,5 @@
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,6 @@ import peft
 import pytest
 import torch
 import transformers
-
-sys.path.append(str(Path(__file__).parents[2] / "contracts"))
 from text_cases import save_small_causal_lm
 
 from mer_ray.core.errors import ConfigError, EncoderError
@@ -139,7 +136,6 @@ def test_a_model_spread_over_memory_and_disk_gives_the_same(folder: Path, tmp_pa
     assert encoder_identity(config) == encoder_identity(config_of(folder))
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 def test_an_adapter_changes_the_features_and_the_identity(folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     model = transformers.AutoModel.from_pretrained(folder)
