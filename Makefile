@@ -19,7 +19,7 @@ test: setup check  ## checks and all tests but those of chaos
 	$(BIN)/pytest -m "not chaos"
 
 unit: setup  ## the fast tests
-	$(BIN)/pytest -m "not slow and not ray and not browser and not chaos"
+	$(BIN)/pytest -n 2 -m "not slow and not ray and not browser and not chaos"
 
 chaos: setup  ## processes of real extractions killed at random moments, about 10 minutes on 2 cores
 	$(BIN)/pytest -m chaos

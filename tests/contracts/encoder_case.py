@@ -21,3 +21,5 @@ class EncoderCase:
     identity_changes: tuple[dict[str, object], ...]
     other_changes: tuple[dict[str, object], ...] = ()
     has_weights: bool = False
+    # Networks of published width take seconds.
+    is_slow: bool = False

@@ -38,7 +38,10 @@ class Subject:
         return type(self.config).model_validate(self.config.model_dump() | changes)
 
 
-@pytest.fixture(scope="module", params=ENCODER_CASES, ids=lambda case: case.label)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(case, id=case.label, marks=[pytest.mark.slow] if case.is_slow else []) for case in ENCODER_CASES],
+)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     case: EncoderCase = request.param
     config = case.make_config(tmp_path_factory.mktemp(case.label))

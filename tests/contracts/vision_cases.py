@@ -83,6 +83,7 @@ def _case(label: str, make_config: Callable[[Path], EncoderConfig], size: int, c
         identity_changes=({"dtype": "float32"}, {"compute": "bf16"}, {"crop": "whole"}, {"faces": {"name": "crops"}}, *changes),
         other_changes=({"max_batch_frames": 2},),
         has_weights=True,
+        is_slow=not label.startswith("clip"),
     )
 
 

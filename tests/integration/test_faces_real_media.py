@@ -22,6 +22,9 @@ from mer_ray.decoders.pieces import decode_pieces
 Write = Callable[..., Clip]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def weights(shared_data: Path) -> Path:
     return shared_data / "models/yunet_n_dynamic.onnx"

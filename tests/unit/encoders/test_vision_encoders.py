@@ -114,7 +114,8 @@ def published_features(name: str, images_NHWC: Any) -> Tensor:
     return torch.nn.functional.avg_pool2d(map_NCHW, map_NCHW.shape[2:]).flatten(1)
 
 
-@pytest.mark.parametrize("size", [112, pytest.param(224, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [112, 224])
 @pytest.mark.parametrize("name", FACE_NETWORKS)
 def test_published_files_give_the_networks_own_output(name: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = FACE_NETWORKS[name](weights=write_published(name, tmp_path, monkeypatch), faces=StoredFaces(), num_frames=2, size=size)
