@@ -7,6 +7,7 @@ code rebuilds. Names that only serve to run something are refused, so that a hos
 
 import io
 import pickle
+import pickletools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -86,7 +87,16 @@ class InertObject:
         return f"<pickled {self.class_name}>"
 
 
-class KnownName:
+class Sealed:
+    """An object that a pickle can hand on but not change; subclasses have slots, which they fill with `object.__setattr__`."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise UnreadablePickleError(f"the pickle sets the attribute {name!r} of what it did not make; it is broken or hostile")
+
+
+class KnownName(Sealed):
     """What a name of the table stands for: one of our functions, out of a pickle's reach."""
 
     __slots__ = ("_build",)
@@ -100,9 +110,6 @@ class KnownName:
         """What our function makes of the arguments."""
         return self._build(*arguments)
 
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise UnreadablePickleError(f"the pickle sets the attribute {name!r} of a function; it is broken or hostile")
-
 
 class InertUnpickler(pickle.Unpickler):
     """Reads one pickle; `known` adds names to the table, `load_persistent` rebuilds what is stored outside the pickle."""
@@ -110,6 +117,7 @@ class InertUnpickler(pickle.Unpickler):
     def __init__(self, file: BinaryIO, known: Mapping[str, Any] | None = None, load_persistent: Callable[[Any], Any] | None = None) -> None:
         # Strings of Python 2 are bytes; latin1 keeps each of them.
         super().__init__(file, encoding="latin1")
+        self._file = file
         self._known = {**KNOWN_NAMES, **(known or {})}
         self._load_persistent = load_persistent
         self._classes: dict[str, type[InertObject]] = {}
@@ -152,10 +160,31 @@ class InertUnpickler(pickle.Unpickler):
 
         """
         try:
+            _check_memo(self._file)
             return super().load()
         except PICKLE_FAULTS as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UnreadablePickleError(f"not a pickle that can be read as data ({reason})") from error
+
+
+def _check_memo(file: BinaryIO) -> None:
+    """Refuse a number of the memo that no pickler gives: Python fills its memo up to it, 64 GB for a pickle of ten bytes."""
+    begin = file.tell()
+    num_opcodes = 0
+    while code := file.read(1):
+        opcode = pickletools.code2op.get(code.decode("latin1"))
+        if opcode is None or opcode.name == "STOP":
+            break
+        num_opcodes += 1
+        if opcode.name == "STRING":
+            # Bytes of Python 2 in its own notation; pickletools reads ASCII alone.
+            file.readline()
+            continue
+        argument = opcode.arg.reader(file) if opcode.arg is not None else None
+        # Picklers count up from 0 or 1.
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= argument <= num_opcodes:
+            raise UnreadablePickleError(f"the pickle numbers a value {argument} after {num_opcodes} steps; it is broken or hostile")
+    file.seek(begin)
 
 
 def load_inert(path: Path) -> Any:
@@ -216,10 +245,18 @@ class PickledDtype:
 
 
 class PickledArray(np.ndarray[Any, np.dtype[Any]]):
-    """A numpy array whose content must have exactly the size of its shape."""
+    """A numpy array whose content must have exactly the size of its shape, and is given once."""
+
+    _is_filled = False
 
     def __setstate__(self, state: Any) -> None:
-        """Fill the array from (version, shape, dtype, Fortran order, content); numpy's own trusts what it is given."""
+        """Fill the array from (version, shape, dtype, Fortran order, content); numpy's own trusts what it is given.
+
+        A second time would free memory that rows of the array, taken from it before, still point to.
+        """
+        if self._is_filled:
+            raise UnreadablePickleError("the pickle fills a numpy array twice; it is broken or hostile")
+        self._is_filled = True
         _, shape, dtype, is_fortran, content = state
         values = _array(content, dtype, shape, "F" if is_fortran else "C")
         stored = values.ravel().tolist() if values.dtype.hasobject else values.tobytes("A")
@@ -256,7 +293,11 @@ def _plain_dtype(dtype: Any) -> np.dtype[Any]:
 
 def _as_bytes(content: Any) -> bytes:
     # Python 2 wrote a str.
-    return content.encode("latin1") if isinstance(content, str) else bytes(content)
+    if isinstance(content, str):
+        return content.encode("latin1")
+    if not isinstance(content, bytes | bytearray):
+        raise UnreadablePickleError(f"a numpy value whose content is {type(content).__name__}; the pickle is broken or hostile")
+    return bytes(content)
 
 
 def _empty_array(*_: Any) -> PickledArray:
@@ -264,8 +305,10 @@ def _empty_array(*_: Any) -> PickledArray:
 
 
 def _filled_array(content: Any, dtype: Any, shape: Any, order: Any) -> PickledArray:
-    """How protocol 5 stores an array; of our class, so that a later state is checked as well."""
-    return _array(content, dtype, shape, order).view(PickledArray)
+    """How protocol 5 stores an array; of our class, so that a later state is refused."""
+    filled = _array(content, dtype, shape, order).view(PickledArray)
+    filled._is_filled = True
+    return filled
 
 
 def _reconstruct(made_class: Any, *arguments: Any) -> Any:

@@ -7,6 +7,7 @@ pickled model.
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mer_ray.core.errors import EncoderError
-from mer_ray.core.inert_pickle import InertObject, InertUnpickler, KnownName, UnreadablePickleError
+from mer_ray.core.inert_pickle import InertObject, InertUnpickler, KnownName, Sealed, UnreadablePickleError
 
 SAFE_SUFFIX = ".safetensors"
 # What `torch.save` wrote first until version 1.6.
@@ -41,6 +42,8 @@ WEIGHT_KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "wei
 # What DataParallel puts before every name.
 PARALLEL_PREFIX = "module."
 MODULE_PARTS = ("_parameters", "_buffers", "_modules")
+# Broken, compressed in an unknown way, encrypted.
+ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -55,14 +58,19 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             return dict(safetensors.torch.load_file(path))
         except (OSError, SafetensorError) as error:
             raise EncoderError(f"weights {path}: not a safetensors file that can be read ({error})") from error
-    found = _find_tensors(read_checkpoint(path), path)
+    try:
+        found = _find_tensors(read_checkpoint(path), path)
+    except RecursionError as error:
+        raise EncoderError(f"weights {path}: holds modules or dicts that contain themselves; the file is broken or hostile") from error
+    if not found:
+        raise EncoderError(f"weights {path}: holds no tensors; give a state dict or a pickled model")
     if all(name.startswith(PARALLEL_PREFIX) for name in found):
         found = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in found.items()}
     return found
 
 
 def read_checkpoint(path: Path) -> Any:
-    """The value that `torch.save` or `pickle.dump` wrote: tensors, plain containers, and `InertObject` for all else.
+    """The value that `torch.save` or `pickle.dump` wrote: `StoredTensor`, plain containers, and `InertObject` for all else.
 
     Raises:
         EncoderError: no such file, or one that is broken, of an unknown format, or names what would run code.
@@ -71,7 +79,7 @@ def read_checkpoint(path: Path) -> Any:
     try:
         with path.open("rb") as opened:
             return _read(opened)
-    except (OSError, UnreadablePickleError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, UnreadablePickleError, *ZIP_FAULTS) as error:
         raise EncoderError(f"weights {path}: cannot be read without running code of the file ({error})") from error
 
 
@@ -88,8 +96,8 @@ def _find_tensors(value: Any, path: Path) -> dict[str, Tensor]:
             raise EncoderError(f"weights {path}: holds {value.class_name}, which is no torch module; give a state dict or a pickled model")
         return _module_tensors(value, "")
     if isinstance(value, dict):
-        if value and all(isinstance(name, str) and isinstance(item, Tensor) for name, item in value.items()):
-            return {name: tensor.detach() for name, tensor in value.items()}
+        if value and all(isinstance(name, str) and isinstance(item, StoredTensor) for name, item in value.items()):
+            return {name: item.tensor for name, item in value.items()}
         for key in WEIGHT_KEYS:
             if isinstance(value.get(key), dict | InertObject):
                 return _find_tensors(value[key], path)
@@ -99,28 +107,44 @@ def _find_tensors(value: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _is_module(value: Any) -> bool:
-    return isinstance(value, InertObject) and isinstance(value.state, dict) and all(part in value.state for part in MODULE_PARTS)
+    return isinstance(value, InertObject) and isinstance(value.state, dict) and all(isinstance(value.state.get(part), dict) for part in MODULE_PARTS)
 
 
 def _module_tensors(module: InertObject, prefix: str) -> dict[str, Tensor]:
     """What `state_dict()` of the pickled module would give: parameters and buffers by their path."""
     state: Mapping[str, Any] = module.state
-    not_stored = state.get("_non_persistent_buffers_set") or ()
+    not_stored = state.get("_non_persistent_buffers_set")
+    not_stored = not_stored if isinstance(not_stored, set) else ()
     own = {**state["_parameters"], **{name: buffer for name, buffer in state["_buffers"].items() if name not in not_stored}}
-    tensors = {f"{prefix}{name}": tensor.detach() for name, tensor in own.items() if isinstance(tensor, Tensor)}
+    tensors = {f"{prefix}{name}": item.tensor for name, item in own.items() if isinstance(item, StoredTensor)}
     for name, child in state["_modules"].items():
         if _is_module(child):
             tensors.update(_module_tensors(child, f"{prefix}{name}."))
     return tensors
 
 
-class StoredBytes:
+class StoredBytes(Sealed):
     """The memory of one or more tensors: `content` uint8 (bytes,), to be seen as `dtype`."""
 
     __slots__ = ("content", "dtype")
 
+    content: Tensor
+    dtype: torch.dtype
+
     def __init__(self, content: Tensor, dtype: torch.dtype) -> None:
-        self.content, self.dtype = content, dtype
+        object.__setattr__(self, "content", content)
+        object.__setattr__(self, "dtype", dtype)
+
+
+class StoredTensor(Sealed):
+    """A tensor out of reach of the pickle, which could resize a torch tensor to any size by its `__setstate__`."""
+
+    __slots__ = ("tensor",)
+
+    tensor: Tensor
+
+    def __init__(self, tensor: Tensor) -> None:
+        object.__setattr__(self, "tensor", tensor)
 
 
 def _read_zip(opened: BinaryIO) -> Any:
@@ -133,11 +157,17 @@ def _read_zip(opened: BinaryIO) -> Any:
         root = pickles[0].removesuffix("data.pkl")
         if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
             raise UnreadablePickleError("written on a big-endian machine; save it again on another")
+        num_left = opened.seek(0, io.SEEK_END)
         storages: dict[str, StoredBytes] = {}
 
         def load_storage(reference: Any) -> StoredBytes:
+            nonlocal num_left
             key, dtype, num_bytes = _check_reference(reference)
             if key not in storages:
+                # Stored as they are, all of them fit into the file; what is compressed, or named twice, could unpack without end.
+                num_left -= archive.getinfo(f"{root}data/{key}").file_size
+                if num_left < 0:
+                    raise UnreadablePickleError(f"storage {key} unpacks to more than the file holds; torch.save() compresses nothing")
                 content = archive.read(f"{root}data/{key}")
                 if len(content) < num_bytes:
                     raise UnreadablePickleError(f"storage {key} has {len(content)} of {num_bytes} bytes; download the file again")
@@ -150,7 +180,7 @@ def _read_zip(opened: BinaryIO) -> Any:
 def _read_stream(opened: BinaryIO) -> Any:
     """A file of torch before 1.6, or a plain pickle."""
     first = InertUnpickler(opened, TORCH_NAMES).load()
-    if first != LEGACY_MAGIC:
+    if not isinstance(first, int) or first != LEGACY_MAGIC:
         return first
     # The protocol's version, and the sizes of numbers on the machine that wrote the file.
     for _ in range(2):
@@ -161,13 +191,15 @@ def _read_stream(opened: BinaryIO) -> Any:
     storages: dict[str, StoredBytes] = {}
 
     def load_storage(reference: Any) -> Any:
+        nonlocal num_left
         if isinstance(reference, tuple) and reference[:1] == ("module",):
             # A class with the text of its source file, which torch kept for a warning.
             return reference[1]
         key, dtype, num_bytes = _check_reference(reference)
         if key not in storages:
             if num_bytes > num_left:
-                raise UnreadablePickleError(f"storage {key} has {num_bytes} bytes, the file only {num_left}; download it again")
+                raise UnreadablePickleError(f"storage {key} has {num_bytes} bytes, the file only {num_left} more; download it again")
+            num_left -= num_bytes
             storages[key] = StoredBytes(torch.zeros(num_bytes, dtype=torch.uint8), dtype)
         view = reference[5] if len(reference) > 5 else None
         if view is None:
@@ -177,7 +209,10 @@ def _read_stream(opened: BinaryIO) -> Any:
         return StoredBytes(storages[key].content[first_byte : first_byte + num_view_bytes], dtype)
 
     value = InertUnpickler(opened, TORCH_NAMES, load_storage).load()
-    for key in InertUnpickler(opened).load():
+    keys = InertUnpickler(opened).load()
+    if not isinstance(keys, list):
+        raise UnreadablePickleError("the names of its storages are no list; download the file again")
+    for key in keys:
         header = opened.read(8)
         storage = storages.get(str(key))
         if storage is None or len(header) < 8 or struct.unpack("<q", header)[0] * storage.dtype.itemsize != len(storage.content):
@@ -204,22 +239,22 @@ def _as_tensor(content: bytes) -> Tensor:
     return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.zeros(0, dtype=torch.uint8)
 
 
-def _build_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+def _build_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> StoredTensor:
     """A tensor in its storage; torch itself checks that it ends within it."""
     if not isinstance(storage, StoredBytes):
         raise UnreadablePickleError("a tensor without a storage; the pickle is broken or hostile")
-    values = storage.content.view(storage.dtype)
     try:
+        values = storage.content.view(storage.dtype)
         tensor = values.as_strided(tuple(size), tuple(stride), offset)
     except RuntimeError as error:
-        raise UnreadablePickleError(f"a tensor of {tuple(size)} in a storage of {len(values)} values") from error
+        raise UnreadablePickleError(f"a tensor of {tuple(size)} in a storage of {len(storage.content) // storage.dtype.itemsize} values") from error
     if tensor.numel() > len(values):
         # Repeated values take no memory here, and without limit where they are copied.
         raise UnreadablePickleError(f"a tensor of {tuple(size)} in a storage of {len(values)} values")
-    return tensor
+    return StoredTensor(tensor)
 
 
-def _build_typed_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *more: Any) -> Tensor:
+def _build_typed_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *more: Any) -> StoredTensor:
     """`_rebuild_tensor_v3`: the type comes apart from the storage."""
     dtype = next((part for part in more if isinstance(part, torch.dtype)), None)
     if not isinstance(storage, StoredBytes) or dtype is None:

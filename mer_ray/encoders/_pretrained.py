@@ -118,9 +118,13 @@ class PretrainedEncoderConfig(EncoderConfig):
         return digest if self.adapter is None else digest_of([digest, digest_weights(self.adapter, (ADAPTER_CONFIG,))])
 
     def num_weight_bytes(self) -> int:
-        """Size of the files with tensors."""
-        folders = [self.folder(), *([self.adapter] if self.adapter else [])]
-        return sum(file.stat().st_size for folder in folders for file in weight_files(folder))
+        """Of the whole checkpoint in the compute type; an adapter is merged into it."""
+        settings = self.settings()
+        stored = str(settings.get("dtype") or settings.get("torch_dtype") or "float32")
+        # Only an estimate: a type that torch does not know by this name counts as the smallest, so as the most values.
+        stored_dtype = getattr(torch, stored, torch.float16)
+        num_bytes = sum(file.stat().st_size for file in weight_files(self.folder()))
+        return num_bytes // stored_dtype.itemsize * COMPUTE_DTYPES[self.compute].itemsize
 
 
 def load_pretrained(

@@ -4,7 +4,6 @@ Shapes: T frames (one every 10 ms), V voiced frames, R runs.
 """
 
 import numpy as np
-from scipy.signal import find_peaks
 
 from mer_ray.core.media_types import BoolArray, FloatArray
 from mer_ray.encoders._spectral_frames import HOP_S, change
@@ -52,6 +51,9 @@ def describe_rhythm(track: PitchTrack, level_T: FloatArray) -> FloatArray:
     relative_T = level_T - np.percentile(level_T, 95)
     taper = np.hanning(SMOOTHING_FRAMES + 2)
     smooth_T = np.convolve(np.pad(relative_T, SMOOTHING_FRAMES // 2 + 1, mode="edge"), taper / taper.sum(), mode="valid")
+    # scipy.signal loads all of scipy.stats, and every worker loads this module.
+    from scipy.signal import find_peaks
+
     syllables, _ = find_peaks(smooth_T, height=-SYLLABLE_RANGE, prominence=SYLLABLE_DIP)
     # Without voice the loudness of all frames stands in, so that a whisper is still described.
     speech_T = track.voiced_T if track.voiced_T.sum() >= MIN_VOICED_FRAMES else np.ones_like(track.voiced_T)

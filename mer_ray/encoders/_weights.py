@@ -18,6 +18,9 @@ CARD_FILE = "README.md"
 SAFE_PATTERN = "*.safetensors"
 # Checkpoints from before safetensors; torch reads them with weights_only, which runs no code of theirs.
 LEGACY_PATTERN = "pytorch_model*.bin"
+# Which of several files holds which tensor; transformers finds none without it.
+INDEX_PATTERN = "*.index.json"
+SHARD_MARK = "-of-0"
 
 
 def find_weights(weights: str, revision: str | None, companions: Sequence[str]) -> Path:
@@ -32,8 +35,11 @@ def find_weights(weights: str, revision: str | None, companions: Sequence[str]) 
     local = Path(weights).expanduser()
     folder = local if local.is_dir() else _download(weights, revision, companions)
     missing = [name for name in companions if "*" not in name and not (folder / name).is_file()]
-    if not weight_files(folder):
+    tensors = weight_files(folder)
+    if not tensors:
         missing.append(SAFE_PATTERN)
+    elif all(SHARD_MARK in file.name for file in tensors) and not any(folder.glob(INDEX_PATTERN)):
+        missing.append(INDEX_PATTERN)
     if missing:
         raise EncoderError(
             f"weights {weights}: {folder} lacks {', '.join(missing)}; "
@@ -68,11 +74,10 @@ def _download(weights: str, revision: str | None, companions: Sequence[str]) -> 
             f"give a folder with {', '.join(companions)} and {SAFE_PATTERN}, or a hub id like facebook/hubert-base-ls960"
         )
     try:
-        folder = Path(huggingface_hub.snapshot_download(weights, revision=revision, allow_patterns=[*companions, CARD_FILE, SAFE_PATTERN]))
+        beside = [*companions, CARD_FILE, INDEX_PATTERN]
+        folder = Path(huggingface_hub.snapshot_download(weights, revision=revision, allow_patterns=[*beside, SAFE_PATTERN]))
         if not weight_files(folder):
-            folder = Path(
-                huggingface_hub.snapshot_download(weights, revision=revision, allow_patterns=[*companions, CARD_FILE, LEGACY_PATTERN])
-            )
+            folder = Path(huggingface_hub.snapshot_download(weights, revision=revision, allow_patterns=[*beside, LEGACY_PATTERN]))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""

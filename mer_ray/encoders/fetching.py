@@ -13,7 +13,7 @@ from mer_ray.core.errors import EncoderError
 from mer_ray.core.faces import DetectedFaces
 from mer_ray.encoders import EncoderConfig
 from mer_ray.encoders._pretrained import PretrainedEncoderConfig
-from mer_ray.encoders._weights import ADAPTER_CONFIG, CARD_FILE, CONFIG_FILE, weight_files
+from mer_ray.encoders._weights import ADAPTER_CONFIG, CARD_FILE, CONFIG_FILE, INDEX_PATTERN, weight_files
 
 LISTING_FILE = "fetched.json"
 
@@ -69,7 +69,7 @@ def need_folder(place: tuple[str, ...], given: str, folder: Path, companions: tu
         EncoderError: there are no tensors.
 
     """
-    beside = {file for name in (*companions, CARD_FILE) for file in folder.glob(name)}
+    beside = {file for name in (*companions, CARD_FILE, INDEX_PATTERN) for file in folder.glob(name)}
     tensors = weight_files(folder)
     if not tensors:
         raise EncoderError(f"{place[-1]} {given}: {folder} holds no tensors; give a folder that save_pretrained() wrote")

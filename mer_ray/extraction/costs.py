@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import nnls
 
 from mer_ray.encoders import EncoderConfig
 from mer_ray.extraction.config import ExtractConfig
@@ -104,6 +103,9 @@ def fit_line(observations: Iterable[Observation], *, has_parts: bool) -> Line:
         return Line(0.0, 0.0, 0.0)
     table: npt.NDArray[np.float64] = np.array(rows)
     weights = 1 / table[:, 3]
+    # Half a second to import, and an extraction seldom measures.
+    from scipy.optimize import nnls
+
     solution, _ = nnls(table[:, :3] * weights[:, None], table[:, 3] * weights)
     return Line(*map(float, solution))
 
