@@ -29,6 +29,7 @@ RUNNING_BUILTINS = frozenset(
 )
 # How Python 2 called them.
 RENAMED_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 PLAIN_DTYPE = re.compile(r"[|<>=]?(?:[biufc?O]\d{0,2}|[SU]\d{0,9})")
 PICKLE_FAULTS = (
     *(pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError, KeyError),
@@ -172,7 +173,7 @@ def _check_memo(file: BinaryIO) -> None:
     begin = file.tell()
     num_opcodes = 0
     while code := file.read(1):
-        opcode = pickletools.code2op.get(code.decode("latin1"))
+        opcode = OPCODES.get(code.decode("latin1"))
         if opcode is None or opcode.name == "STOP":
             break
         num_opcodes += 1
@@ -180,7 +181,7 @@ def _check_memo(file: BinaryIO) -> None:
             # Bytes of Python 2 in its own notation; pickletools reads ASCII alone.
             file.readline()
             continue
-        argument = opcode.arg.reader(file) if opcode.arg is not None else None
+        argument: Any = opcode.arg.reader(file) if opcode.arg is not None else None
         # Picklers count up from 0 or 1.
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= argument <= num_opcodes:
             raise UnreadablePickleError(f"the pickle numbers a value {argument} after {num_opcodes} steps; it is broken or hostile")

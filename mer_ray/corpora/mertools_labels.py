@@ -22,6 +22,8 @@ VALENCE_RANGE = (-5.0, 5.0)
 UNKNOWN_VALENCE = -10.0
 # MER2023 writes all four, MER2024 train and test1.
 SPLITS = ("train", "test1", "test2", "test3")
+# What file systems take, less a suffix.
+MAX_NAME_BYTES = 240
 # The labels of MER2023 take 0.2 MB; a file of zeros would unpack without end.
 MAX_MEMBER_BYTES = 256 * 2**20
 
@@ -79,17 +81,23 @@ def read_labels(path: Path) -> Labels:
 
 def _read_entry(row: int, split: str, name: Any, entry: Any) -> Label | Fault:
     if not isinstance(name, str) or not isinstance(entry, dict) or not isinstance(entry.get("emo"), str):
-        what = f"{split}_corpus: {name!r} has no entry {{'emo': name}}"
+        # Not the text of any other key, which may be as deep as it likes.
+        key = repr(name) if isinstance(name, str | bytes | int) else f"a {type(name).__name__}"
+        what = f"{split}_corpus: {key} has no entry {{'emo': name}}"
         return Fault(row, name if isinstance(name, str) else None, "emotion", what, f"one of {', '.join(CLASSES)}")
-    if not name or name != os.path.basename(name) or name.startswith("."):
-        return Fault(row, name, "clip_id", "cannot name a file", "names of files without folder and suffix")
+    if name != os.path.basename(name) or name.startswith(".") or not name.isprintable() or not 0 < len(name.encode()) <= MAX_NAME_BYTES:
+        return Fault(row, ascii(name[:40])[1:-1], "clip_id", "cannot name a file", "names of files without folder and suffix")
     value = entry.get("val", UNKNOWN_VALENCE)
     if value is None or value == "":
         value = UNKNOWN_VALENCE
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        return Fault(row, name, "valence", f"{value!r} is no number", f"a number, or {UNKNOWN_VALENCE:g} for unknown")
-    is_unknown = float(value) == UNKNOWN_VALENCE or math.isnan(value)
-    return Label(row, name, split, str(entry["emo"]), None if is_unknown else float(value))
+        return Fault(row, name, "valence", f"{type(value).__name__} is no number", f"a number, or {UNKNOWN_VALENCE:g} for unknown")
+    try:
+        valence = float(value)
+    except OverflowError:
+        valence = math.inf
+    is_unknown = valence == UNKNOWN_VALENCE or math.isnan(valence)
+    return Label(row, name, split, str(entry["emo"]), None if is_unknown else valence)
 
 
 def _read_members(path: Path) -> dict[str, dict[Any, Any]]:

@@ -10,6 +10,8 @@ from mer_ray.decoders.face_detector import Face
 
 # From the side the eyes lie almost behind one another, and their line says nothing of how the head is held.
 _MIN_EYES_OVER_HEIGHT = 0.5
+# The side of the finest square, 200 MB: with a margin, a face that fills a large picture would take gigabytes.
+_MAX_FINE_PIXELS = 8192
 
 
 def crop_face(image: ByteArray, face: Face, size: int, margin: float, *, align: bool) -> ByteArray:
@@ -17,7 +19,7 @@ def crop_face(image: ByteArray, face: Face, size: int, margin: float, *, align: 
     left, top, width, height = (float(value) for value in face.box)
     side = max(width, height, 1.0) * (1 + margin)
     # Fine enough that no pixel of the picture is left out; blocks of it are then averaged.
-    num_blocks = max(1, ceil(side / size))
+    num_blocks = max(1, min(ceil(side / size), _MAX_FINE_PIXELS // size))
     fine = num_blocks * size
     scale, turn = side / fine, tilt(face) if align else 0.0
     along, across = scale * cos(turn), scale * sin(turn)

@@ -74,7 +74,9 @@ class FaceDetector:
         height, width = image.shape[:2]
         self._network.setInputSize((width, height))
         _, found_F15 = self._network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        return [] if found_F15 is None else [Face(row[:4].copy(), row[4:14].reshape(5, 2).copy()) for row in found_F15]
+        # A network of other origin may overflow.
+        sound = [] if found_F15 is None else [row for row in found_F15 if np.isfinite(row).all() and (row[2:4] > 0).all()]
+        return [Face(row[:4].copy(), row[4:14].reshape(5, 2).copy()) for row in sound]
 
 
 @contextmanager

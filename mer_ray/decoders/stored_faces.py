@@ -4,6 +4,7 @@ Shapes: P pictures in the file, N pictures wanted, H height, W width.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from tokenize import TokenError
 from typing import cast
 
 import numpy as np
@@ -18,6 +19,8 @@ from mer_ray.decoders.frame_choice import Indices, Times, choose_frames, cut_pie
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.decoders.scaling import FrameScaler
 
+# What numpy raises for a damaged header, which it parses as Python, and for a size that no file can have.
+_READING_FAULTS = (ValueError, EOFError, SyntaxError, TypeError, TokenError, OverflowError)
 _RIGHT = "face crops are a .npy of (N, H, W, 3) uint8"
 
 
@@ -83,8 +86,8 @@ def _map_array(path: str, name: str) -> ByteArray:
         try:
             # Never unpickled: a file of Python objects could run code.
             images = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise MediaError(f"{name}: not an array that can be read ({error}); {_RIGHT}") from error
+        except _READING_FAULTS as error:
+            raise MediaError(f"{name}: not an array that can be read ({' '.join(str(error).split())[:200]}); {_RIGHT}") from error
     if not isinstance(images, np.ndarray):
         raise MediaError(f"{name}: an archive of several arrays; {_RIGHT}")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape[1:]:

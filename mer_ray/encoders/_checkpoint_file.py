@@ -107,7 +107,8 @@ def _find_tensors(value: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _is_module(value: Any) -> bool:
-    return isinstance(value, InertObject) and isinstance(value.state, dict) and all(isinstance(value.state.get(part), dict) for part in MODULE_PARTS)
+    state = value.state if isinstance(value, InertObject) else None
+    return isinstance(state, dict) and all(isinstance(state.get(part), dict) for part in MODULE_PARTS)
 
 
 def _module_tensors(module: InertObject, prefix: str) -> dict[str, Tensor]:
@@ -243,14 +244,15 @@ def _build_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tupl
     """A tensor in its storage; torch itself checks that it ends within it."""
     if not isinstance(storage, StoredBytes):
         raise UnreadablePickleError("a tensor without a storage; the pickle is broken or hostile")
+    num_values = len(storage.content) // storage.dtype.itemsize
     try:
-        values = storage.content.view(storage.dtype)
+        values = storage.content[: num_values * storage.dtype.itemsize].view(storage.dtype)
         tensor = values.as_strided(tuple(size), tuple(stride), offset)
     except RuntimeError as error:
-        raise UnreadablePickleError(f"a tensor of {tuple(size)} in a storage of {len(storage.content) // storage.dtype.itemsize} values") from error
-    if tensor.numel() > len(values):
+        raise UnreadablePickleError(f"a tensor of {tuple(size)} in a storage of {num_values} values") from error
+    if tensor.numel() > num_values:
         # Repeated values take no memory here, and without limit where they are copied.
-        raise UnreadablePickleError(f"a tensor of {tuple(size)} in a storage of {len(values)} values")
+        raise UnreadablePickleError(f"a tensor of {tuple(size)} in a storage of {num_values} values")
     return StoredTensor(tensor)
 
 

@@ -37,6 +37,8 @@ from mer_ray.encoders._weights import (
 )
 
 Compute = Literal["float32", "bf16"]
+# What peft puts before every name of the model.
+PEFT_PREFIX = "base_model.model."
 COMPUTE_DTYPES: dict[Compute, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -90,13 +92,13 @@ class PretrainedEncoderConfig(EncoderConfig):
             EncoderError: the folder holds another kind of model.
 
         """
-        settings, _ = transformers.PreTrainedConfig.get_config_dict(self.folder())
+        settings = read_settings(self.folder(), self.weights)
         if settings.get("model_type") not in self.model_types:
             allowed = ", ".join(map(repr, self.model_types))
             raise EncoderError(
                 f"weights {self.weights}: config.json says model_type {settings.get('model_type')!r}; encoder {self.name} reads {allowed}"
             )
-        return dict(settings)
+        return settings
 
     @property
     def is_truncated(self) -> bool:
@@ -125,6 +127,20 @@ class PretrainedEncoderConfig(EncoderConfig):
         stored_dtype = getattr(torch, stored, torch.float16)
         num_bytes = sum(file.stat().st_size for file in weight_files(self.folder()))
         return num_bytes // stored_dtype.itemsize * COMPUTE_DTYPES[self.compute].itemsize
+
+
+def read_settings(folder: Path, weights: str) -> dict[str, Any]:
+    """config.json of a folder.
+
+    Raises:
+        EncoderError: it is no JSON object.
+
+    """
+    try:
+        settings, _ = transformers.PreTrainedConfig.get_config_dict(folder)
+        return dict(settings)
+    except (OSError, ValueError, TypeError) as error:
+        raise EncoderError(f"weights {weights}: {CONFIG_FILE} cannot be read ({_in_short(error)}); download it again") from error
 
 
 def load_pretrained(
@@ -180,18 +196,26 @@ def merge_adapter(model: nn.Module, folder: Path, is_truncated: bool = False) ->
     if absent:
         raise EncoderError(f"adapter {folder}: lacks {', '.join(absent)}; give a folder that peft's save_pretrained() wrote")
     try:
+        with safe_open(folder / ADAPTER_WEIGHTS, "pt") as tensors:
+            stored = set(tensors.keys())
+        # Most are trained on a model with a head (AutoModelForCausalLM, HubertForCTC), in which the network has a name of its own.
+        own_name: str = getattr(model, "base_model_prefix", "")
+        with_head = f"{PEFT_PREFIX}{own_name}."
+        has_head = not hasattr(model, own_name) and any(name.startswith(with_head) for name in stored)
         with warnings.catch_warnings():
             # peft only warns of tensors that the adapter lacks, and leaves those at random.
             warnings.simplefilter("error", UserWarning)
             # peft 0.21 asks transformers 5.23 by a name that is going away.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            adapted = PeftModel.from_pretrained(model, folder, is_trainable=False)
+            adapted = PeftModel.from_pretrained(
+                model, folder, is_trainable=False, key_mapping={rf"^{own_name}\.": ""} if has_head else None
+            )
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, UserWarning, SafetensorError) as error:
         raise EncoderError(
             f"adapter {folder}: does not fit the model ({_in_short(error)}); give one that was trained on these weights"
         ) from error
-    with safe_open(folder / ADAPTER_WEIGHTS, "pt") as tensors:
-        unread = sorted(name for name in set(tensors.keys()) - set(get_peft_model_state_dict(adapted)) if ".lora_" in name)
+    places = {name.replace(PEFT_PREFIX, with_head, 1) if has_head else name for name in get_peft_model_state_dict(adapted)}
+    unread = sorted(name for name in stored - places if ".lora_" in name)
     if unread and not is_truncated:
         raise EncoderError(
             f"adapter {folder}: does not fit the model, which has no place for {len(unread)} of its tensors, e.g. {unread[0]}; "

@@ -14,7 +14,7 @@ from rich.console import Console
 from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.encoders._base import Checkpoint
-from mer_ray.encoders._pretrained import Compute, load_pretrained
+from mer_ray.encoders._pretrained import Compute, load_pretrained, read_settings
 from mer_ray.encoders._text import TOKENIZER_FILES, PretrainedTextConfig, PretrainedTextEncoder, load_tokenizer
 
 # What config.json needs where the code beside the weights, not transformers, knows the model.
@@ -76,9 +76,9 @@ class CausalLmConfig(PretrainedTextConfig):
             EncoderError: another kind of model, or one that needs code from its folder while `trust_remote_code` is off.
 
         """
-        settings, _ = transformers.PreTrainedConfig.get_config_dict(self.folder())
+        settings = read_settings(self.folder(), self.weights)
         if settings.get("model_type") in self.model_types:
-            return dict(settings)
+            return settings
         if "auto_map" not in settings:
             return super().settings()
         if not self.trust_remote_code:
@@ -89,7 +89,7 @@ class CausalLmConfig(PretrainedTextConfig):
         absent = [name for name in REMOTE_SIZES if not isinstance(settings.get(name), int)]
         if absent:
             raise EncoderError(f"weights {self.weights}: config.json lacks {', '.join(absent)}")
-        return dict(settings)
+        return settings
 
     def architecture(self) -> transformers.PreTrainedConfig:
         """Sizes and kinds of all parts, from config.json; no code of the folder is run for them."""

@@ -28,6 +28,7 @@ LENGTHS = (0.15, 0.5, 0.85)
 MAX_GROUP_CLIPS = 64
 # Each process measures until then, each length at least once.
 SAMPLE_S = 12.0
+MAX_SAMPLE_SHARE = 0.2
 MAX_ROUNDS = 4
 
 
@@ -56,17 +57,20 @@ class Observation:
 
 @dataclass(frozen=True)
 class Costs:
-    """`seconds` per stage and `stored_bytes` per encoder key, and the seconds that a worker takes to start."""
+    """`seconds` per stage; per encoder key `stored_bytes` of clips that succeed, and their share; the seconds that a worker takes to start."""
 
     seconds: Mapping[str, Line]
     stored_bytes: Mapping[str, Line]
+    done_share: Mapping[str, float]
     start_s: float
     num_clips: int
     media_s: float
     sample_s: float
 
 
-def measure_costs(plan: ExtractionPlan, keys: Sequence[str], config: ExtractConfig, device: str, num_processes: int) -> Costs:
+def measure_costs(
+    plan: ExtractionPlan, keys: Sequence[str], config: ExtractConfig, device: str, num_processes: int, num_threads: int
+) -> Costs:
     """Decode, encode and write some clips of short, middle and long duration in `num_processes` processes at once.
 
     As many processes as the run has workers on this machine: they share its cores and its memory's speed.
@@ -80,17 +84,21 @@ def measure_costs(plan: ExtractionPlan, keys: Sequence[str], config: ExtractConf
     encoders = [plan.keys[key] for key in keys]
     with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
         tasks = [
-            pool.submit(_measure, groups[number::num_processes] or groups, encoders, config, device, plan.facts.corpus, time.time())
+            pool.submit(
+                _measure, groups[number::num_processes] or groups, encoders, config, device, plan.facts.corpus, num_threads, time.time()
+            )
             for number in range(num_processes)
         ]
         results = [task.result() for task in tasks]
     seen = [observation for observations, _ in results for observation in observations]
     decoded = [item for item in seen if item.what == "decode"]
+    tried = sum(item.num_clips for item in decoded)
     return Costs(
         seconds={stage: fit_line((item for item in seen if item.what == stage), has_parts=False) for stage in STAGES},
         stored_bytes={key: fit_line((item for item in seen if item.what == key), has_parts=True) for key in keys},
+        done_share={key: sum(item.value for item in seen if item.what == f"done {key}") / tried for key in keys},
         start_s=max(ready_s for _, ready_s in results),
-        num_clips=sum(item.num_clips for item in decoded),
+        num_clips=tried,
         media_s=sum(item.media_s for item in decoded),
         sample_s=time.perf_counter() - start_s,
     )
@@ -111,30 +119,35 @@ def fit_line(observations: Iterable[Observation], *, has_parts: bool) -> Line:
 
 
 def choose_groups(plan: ExtractionPlan, keys: Sequence[str], device: str) -> list[Shard]:
-    """Groups of neighbours in the order of durations, lengths in turn, so that a first few tell all."""
+    """Groups of neighbours in the order of durations, lengths in turn, so that a first few tell all; a fifth of the media at most."""
     lacks_N = np.logical_and.reduce([plan.lacks[key] for key in keys])
     if not lacks_N.any():
         lacks_N = np.logical_or.reduce([plan.lacks[key] for key in keys])
     rows_N = np.flatnonzero(lacks_N)
     rows_N = rows_N[np.argsort(plan.durations_s[rows_N], kind="stable")]
+    durations_N = plan.durations_s[rows_N]
+    left_s = MAX_SAMPLE_SHARE * float(durations_N.sum(dtype=np.float64))
+    group_s = min(GROUP_S[device], left_s / len(LENGTHS))
     taken = np.zeros(len(rows_N), bool)
     groups: list[Shard] = []
     for round_ in range(MAX_ROUNDS):
         for share in LENGTHS:
-            first = int(share * len(rows_N))
-            free = [place for place in _around(first, len(rows_N)) if not taken[place]] if not taken.all() else []
-            chosen, media_s = [], 0.0
-            for place in free:
+            chosen: list[int] = []
+            media_s = 0.0
+            for place in _around(int(share * len(rows_N)), len(rows_N)):
+                if taken[place]:
+                    continue
                 chosen.append(place)
-                media_s += float(plan.durations_s[rows_N[place]])
-                if media_s >= GROUP_S[device] or len(chosen) == MAX_GROUP_CLIPS or len(chosen) >= len(rows_N) / len(LENGTHS):
+                media_s += float(durations_N[place])
+                if media_s >= group_s or len(chosen) == MAX_GROUP_CLIPS:
                     break
-            if chosen:
-                taken[chosen] = True
-                clips = (
-                    ShardClip(plan.clips[row], {key: plan.hashes[key][row].as_py() for key in keys}) for row in rows_N[chosen].tolist()
-                )
-                groups.append(Shard(len(LENGTHS) * round_ + len(groups), tuple(clips)))
+            # Each length is measured at least once, however few clips there are.
+            if not chosen or (round_ and media_s > left_s):
+                return groups
+            taken[chosen] = True
+            left_s -= media_s
+            clips = (ShardClip(plan.clips[row], {key: plan.hashes[key][row].as_py() for key in keys}) for row in rows_N[chosen].tolist())
+            groups.append(Shard(len(groups), tuple(clips)))
     return groups
 
 
@@ -148,10 +161,16 @@ def _around(first: int, count: int) -> Iterable[int]:
 
 
 def _measure(
-    groups: Sequence[Shard], encoders: Sequence[EncoderConfig], config: ExtractConfig, device: str, corpus: str, born_at: float
+    groups: Sequence[Shard],
+    encoders: Sequence[EncoderConfig],
+    config: ExtractConfig,
+    device: str,
+    corpus: str,
+    num_threads: int,
+    born_at: float,
 ) -> tuple[list[Observation], float]:
     """The observations of one process, and the seconds from its birth until it could work."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(num_threads)
     started_s = time.time() - born_at
     start_s = time.perf_counter()
     encoder = ShardEncoder(encoders, device)
@@ -197,9 +216,11 @@ def _work(group: Shard, decoder: ShardDecoder, encoder: ShardEncoder, writer: Sh
     num_clips, media_s = len(group.clips), group.media_s
     seen = [Observation(stage, num_clips, media_s, seconds) for stage, seconds in report.seconds.items()]
     for key in encoder.configs:
+        num_done = report.done[key]
+        seen.append(Observation(f"done {key}", num_clips, media_s, num_done))
         parts = list(folder.rglob(f"features/{key}/part-*.parquet"))
-        if parts and report.done[key] == num_clips:
-            seen.append(Observation(key, num_clips, media_s, sum(part.stat().st_size for part in parts)))
+        if parts:
+            seen.append(Observation(key, num_done, media_s * num_done / num_clips, sum(part.stat().st_size for part in parts)))
         for part in parts:
             part.unlink()
     return seen

@@ -8,11 +8,10 @@ from mer_ray.core.table import Table
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.costs import Costs, measure_costs
 from mer_ray.extraction.estimate import Estimate, estimate_pass, estimate_table
-from mer_ray.extraction.layout import Layout, Machines, actor_bytes, cap_decoding, choose_layout
-from mer_ray.extraction.passes import Pass, choose_passes
+from mer_ray.extraction.layout import GB, Layout, Machines, actor_bytes, cap_decoding, choose_layout
+from mer_ray.extraction.passes import Pass, choose_passes, largest_bytes
 from mer_ray.extraction.plan import ExtractionPlan, plan_extraction
 
-GB = 1e9
 # Ray gives this share of a node's memory to tasks and actors.
 RAY_MEMORY_SHARE = 0.7
 
@@ -26,12 +25,12 @@ def plan_tables(config: ExtractConfig) -> list[Table]:
     """
     plan = plan_extraction(config)
     machines = local_machines(config)
-    layout = choose_layout(config, machines)
-    passes = choose_passes(plan.keys, actor_bytes(config, machines, layout))
-    tables = [_plan_table(plan, passes)]
-    if plan.num_pending:
-        tables.append(_estimate(plan, passes, config, layout))
-    return tables
+    lacking = plan.lacking
+    if not lacking:
+        return [_plan_table(plan, [])]
+    layout = choose_layout(config, machines, largest_bytes(lacking))
+    passes = choose_passes(lacking, layout.device, actor_bytes(config, machines, layout))
+    return [_plan_table(plan, passes), _estimate(plan, passes, config, layout)]
 
 
 def local_machines(config: ExtractConfig) -> Machines:
@@ -51,9 +50,7 @@ def estimate_run(plan: ExtractionPlan, config: ExtractConfig, layout: Layout, pa
     num_processes = 1 if device == "cuda" else min(layout.num_actors, num_cores())
     total, costs = Estimate.nothing(config), []
     for chosen in passes:
-        if not any(plan.left[key] for key in chosen.keys):
-            continue
-        measured = measure_costs(plan, chosen.keys, config, device, num_processes)
+        measured = measure_costs(plan, chosen.keys, config, device, num_processes, layout.threads_per_actor)
         seconds = {stage: line.total(0, measured.num_clips, measured.media_s) for stage, line in measured.seconds.items()}
         capped = cap_decoding(layout, seconds["fetch"] + seconds["decode"], seconds["encode"])
         total += estimate_pass(plan, chosen.keys, config, capped, measured)
@@ -71,12 +68,13 @@ def _estimate(plan: ExtractionPlan, passes: list[Pass], config: ExtractConfig, l
 
 
 def _plan_table(plan: ExtractionPlan, passes: list[Pass]) -> Table:
-    rows = []
-    for number, chosen in enumerate(passes, start=1):
-        for key in chosen.keys:
-            rows.append((number, key, plan.keys[key].modality, len(plan.clips), plan.skipped[key], plan.left[key]))
+    number_of = {key: number for number, chosen in enumerate(passes, start=1) for key in chosen.keys}
+    rows = tuple(
+        (number_of.get(key, ""), key, plan.keys[key].modality, len(plan.clips), plan.skipped[key], plan.left[key]) for key in plan.keys
+    )
     notes = [f"{plan.num_pending} clips, {plan.media_s / 3600:.2f} h of media to decode"]
-    together = "; then ".join(f"{', '.join(chosen.keys)} ({chosen.num_bytes / GB:.1f} GB)" for chosen in passes)
-    how = "each pass decodes the clips once" if len(passes) > 1 else "each clip is decoded once"
-    notes.append(f"actors hold {together}: {how}")
-    return Table("Extraction plan", ("pass", "encoder", "modality", "clips", "done before", "left"), tuple(rows), tuple(notes))
+    if passes:
+        together = "; then ".join(f"{', '.join(chosen.keys)} ({chosen.num_bytes / GB:.1f} GB)" for chosen in passes)
+        how = "each pass decodes the clips once" if len(passes) > 1 else "each clip is decoded once"
+        notes.append(f"actors hold {together}: {how}")
+    return Table("Extraction plan", ("pass", "encoder", "modality", "clips", "done before", "left"), rows, tuple(notes))

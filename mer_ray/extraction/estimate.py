@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mer_ray.core.table import Table
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.costs import Costs
-from mer_ray.extraction.layout import Layout
+from mer_ray.extraction.layout import CALLS_PER_ACTOR, Layout
 from mer_ray.extraction.plan import ExtractionPlan
 from mer_ray.extraction.shards import cut_shards
 
@@ -42,20 +42,21 @@ class Estimate:
 
 def estimate_pass(plan: ExtractionPlan, keys: Sequence[str], config: ExtractConfig, layout: Layout, costs: Costs) -> Estimate:
     """What one pass over the clips that lack some of `keys` will take."""
-    shards = cut_shards(plan, config, layout.num_actors, keys)
-    num_clips = sum(len(shard.clips) for shard in shards)
-    media_s = sum(shard.media_s for shard in shards)
-    seconds = {stage: line.total(0, num_clips, media_s) for stage, line in costs.seconds.items()}
-    computing_s = seconds["encode"] / layout.num_actors
-    decoding_s = seconds["decode"] / (layout.num_decode_tasks or layout.num_actors)
-    # A stage of its own works beside the encoders; in the actor the two take turns.
-    work_s = max(computing_s, decoding_s) if layout.num_decode_tasks else computing_s + decoding_s
-    wall_s = costs.start_s + work_s
+    shards = cut_shards(plan, config, layout, keys)
+    seconds = {stage: line.total(0, shards.num_clips, shards.media_s) for stage, line in costs.seconds.items()}
+    if layout.num_decode_tasks:
+        # A stage of its own works beside the encoders.
+        decoding_s, computing_s = (seconds["fetch"] + seconds["decode"]) / layout.num_decode_tasks, seconds["encode"] / layout.num_actors
+    else:
+        # In the actor the two take turns, while other calls fetch and write.
+        decoding_s, computing_s = 0.0, (seconds["decode"] + seconds["encode"]) / layout.num_actors
+    calls_s = sum(seconds[stage] for stage in ("encode", "write")) if layout.num_decode_tasks else sum(seconds.values())
+    wall_s = costs.start_s + max(computing_s, decoding_s, calls_s / (CALLS_PER_ACTOR * layout.num_actors))
     stored = 0.0
     for key in keys:
         num_parts = sum(any(key in item.input_hashes for item in shard.clips) for shard in shards)
         clip_s = float(plan.durations_s[plan.lacks[key]].sum())
-        stored += costs.stored_bytes[key].total(num_parts, plan.left[key], clip_s)
+        stored += costs.stored_bytes[key].total(num_parts, plan.left[key], clip_s) * costs.done_share[key]
     gpu_hours = wall_s / 3600 * layout.num_gpus
     usd = None if config.price_per_gpu_hour is None else gpu_hours * config.price_per_gpu_hour
     return Estimate(len(shards), wall_s, stored, gpu_hours, usd)

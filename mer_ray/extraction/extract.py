@@ -9,10 +9,11 @@ from mer_ray.core.progress import track
 from mer_ray.core.ray_session import ray_session
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.layout import Layout, actor_bytes, choose_layout
-from mer_ray.extraction.passes import choose_passes
+from mer_ray.extraction.passes import choose_passes, largest_bytes
 from mer_ray.extraction.plan import ExtractionPlan, plan_extraction
 from mer_ray.extraction.ray_calibration import cap_by_sample
 from mer_ray.extraction.ray_pipeline import ask_machines, run_shards
+from mer_ray.extraction.shard_encoder import is_over
 from mer_ray.extraction.shards import cut_shards
 from mer_ray.extraction.summary import ExtractSummary
 from mer_ray.store.failures import read_failures
@@ -60,14 +61,20 @@ def extract(config: ExtractConfig) -> ExtractSummary:
 
 def _run(plan: ExtractionPlan, config: ExtractConfig, summary: ExtractSummary, leases: Leases) -> None:
     machines = ask_machines(config)
-    layout = choose_layout(config, machines)
-    passes = choose_passes(plan.keys, actor_bytes(config, machines, layout))
+    lacking = plan.lacking
+    layout = choose_layout(config, machines, largest_bytes(lacking))
+    passes = choose_passes(lacking, layout.device, actor_bytes(config, machines, layout))
     summary.passes = [list(chosen.keys) for chosen in passes]
     summary.num_gpus, summary.num_actors = layout.num_gpus, layout.num_actors
     stop_at = _stop_at(config, layout)
+    start_s = perf_counter()
     for number, chosen in enumerate(passes, start=1):
+        if is_over(stop_at):
+            summary.leave(plan, chosen.keys)
+            continue
         label = "extract" if len(passes) == 1 else f"extract {number}/{len(passes)}"
         _run_pass(label, plan, chosen.keys, config, cap_by_sample(plan, chosen.keys, config, layout), summary, leases, stop_at)
+        summary.count_money(perf_counter() - start_s, config.price_per_gpu_hour)
 
 
 def _run_pass(
@@ -80,13 +87,14 @@ def _run_pass(
     leases: Leases,
     stop_at: float | None,
 ) -> None:
-    shards = cut_shards(plan, config, layout.num_actors, keys)
+    shards = cut_shards(plan, config, layout, keys)
     if not len(shards):
         return
     summary.num_shards += len(shards)
     summary.num_decode_tasks = layout.num_decode_tasks
+    left_before, summary.num_left = summary.num_left, 0
     first_at, last_at = float("inf"), 0.0
-    with track(label, round(sum(shard.media_s for shard in shards)), "s of media") as bar:
+    with track(label, round(shards.media_s), "s of media") as bar:
         start_s = perf_counter()
         for report in run_shards(shards, plan, keys, config, layout, stop_at):
             leases.check()
@@ -94,10 +102,9 @@ def _run_pass(
             if not report.is_left:
                 first_at, last_at = min(first_at, report.started_at), max(last_at, report.ended_at)
                 bar.advance(round(report.media_s), _note(summary, config, perf_counter() - start_s))
-    work_s = max(last_at - first_at, 0.0)
-    summary.add_pass(work_s, layout)
-    if config.price_per_gpu_hour is not None:
-        summary.usd = summary.work_s / 3600 * layout.num_gpus * config.price_per_gpu_hour
+    # A clip that several passes leave is one clip.
+    summary.num_left = max(left_before, summary.num_left)
+    summary.add_pass(max(last_at - first_at, 0.0), layout)
 
 
 def _note(summary: ExtractSummary, config: ExtractConfig, elapsed_s: float) -> str:

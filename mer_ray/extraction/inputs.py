@@ -8,6 +8,7 @@ from mer_ray.core.errors import ManifestError
 from mer_ray.core.faces import StoredFaces
 from mer_ray.core.media_types import Clip, FrameFormat, InputFormat, TextFormat
 from mer_ray.core.s3 import STORAGE_FAULTS, s3_filesystem, what_happened
+from mer_ray.decoders.remote import is_remote
 
 ABSENT = "absent"
 
@@ -28,11 +29,12 @@ def stamp_files(paths: Iterable[str]) -> dict[str, str]:
 
     Raises:
         ManifestError: a remote folder cannot be listed.
+        MediaError: a URL that is not of S3.
 
     """
     wanted = sorted(set(paths))
-    stamps = {path: _stamp_local(path) for path in wanted if "://" not in path}
-    remote_folders = {path.rsplit("/", 1)[0] for path in wanted if "://" in path}
+    stamps = {path: _stamp_local(path) for path in wanted if not is_remote(path)}
+    remote_folders = {path.rsplit("/", 1)[0] for path in wanted if is_remote(path)}
     for folder in sorted(remote_folders):
         try:
             entries = s3_filesystem().ls(folder.removeprefix("s3://"), detail=True)
@@ -44,7 +46,8 @@ def stamp_files(paths: Iterable[str]) -> dict[str, str]:
                 "AWS_ENDPOINT_URL and the AWS credentials"
             ) from error
         for entry in entries:
-            stamps[f"s3://{entry['name']}"] = f"{entry['size']}:{entry['ETag']}"
+            if entry["type"] == "file":
+                stamps[f"s3://{entry['name']}"] = f"{entry['size']}:{entry['ETag']}"
     return {path: stamps.get(path, ABSENT) for path in wanted}
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from mer_ray.core.errors import ClusterError
 from mer_ray.encoders import EncoderConfig
+from mer_ray.extraction.layout import GB
 
-GB = 1e9
-# What one forward pass of a full batch takes beside the weights: all hidden states of 240 s of sound in a network of 24 layers.
-WORKING_BYTES = 3e9
-# Encoders without weights work in the memory of the decoded shard.
-WEIGHTLESS_BYTES = 0.2e9
+# What one forward pass of a full batch takes beside the weights: all hidden states of 240 s of sound in a network of 24 layers
+# on a GPU, of 20 s on a CPU.
+WORKING_BYTES = {"cuda": 3e9, "cpu": 0.4e9}
+# A process with its libraries, and the arrays of decoded shards.
+PROCESS_BYTES = 0.6e9
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,18 @@ class Pass:
     num_bytes: float
 
 
-def needed_bytes(encoders: Mapping[str, EncoderConfig]) -> float:
-    """The memory of an actor that holds all of these: their weights, and the largest forward pass."""
+def needed_bytes(encoders: Mapping[str, EncoderConfig], device: str) -> float:
+    """The memory of an actor that holds all of these: their weights, and the largest forward pass; on a CPU also its process."""
     weights = [encoder.num_weight_bytes() for encoder in encoders.values()]
-    return sum(weights) + (WORKING_BYTES if any(weights) else WEIGHTLESS_BYTES)
+    return sum(weights) + any(weights) * WORKING_BYTES[device] + (PROCESS_BYTES if device == "cpu" else 0.0)
 
 
-def choose_passes(encoders: Mapping[str, EncoderConfig], actor_bytes: float) -> list[Pass]:
+def largest_bytes(encoders: Mapping[str, EncoderConfig]) -> float:
+    """The memory of a CPU actor that can hold the largest encoder alone."""
+    return max(needed_bytes({key: encoder}, "cpu") for key, encoder in encoders.items())
+
+
+def choose_passes(encoders: Mapping[str, EncoderConfig], device: str, actor_bytes: float) -> list[Pass]:
     """The fewest passes that first-fit finds, large encoders first; each pass decodes the clips once.
 
     Raises:
@@ -36,13 +42,13 @@ def choose_passes(encoders: Mapping[str, EncoderConfig], actor_bytes: float) -> 
     """
     passes: list[dict[str, EncoderConfig]] = []
     for key in sorted(encoders, key=lambda key: -encoders[key].num_weight_bytes()):
-        alone = needed_bytes({key: encoders[key]})
+        alone = needed_bytes({key: encoders[key]}, device)
         if alone > actor_bytes and not encoders[key].spreads_over_gpus:
             raise ClusterError(
-                f"encoder {key}: needs about {alone / GB:.1f} GB, an actor has {actor_bytes / GB:.1f} GB; use GPUs with more memory, "
-                "fewer actors, or set actor_memory_gb if you know better"
+                f"encoder {key}: needs about {alone / GB:.1f} GB, an actor has {actor_bytes / GB:.1f} GB; take machines with more memory, "
+                "fewer actors (num_actors), or set actor_memory_gb if you know better"
             )
-        fitting = (group for group in passes if needed_bytes(group | {key: encoders[key]}) <= actor_bytes)
+        fitting = (group for group in passes if needed_bytes(group | {key: encoders[key]}, device) <= actor_bytes)
         group = next(fitting, None)
         if group is None:
             group = {}
@@ -50,4 +56,4 @@ def choose_passes(encoders: Mapping[str, EncoderConfig], actor_bytes: float) -> 
         group[key] = encoders[key]
     # In the order of the job, so that a reader finds the encoders where they were written.
     order = list(encoders)
-    return [Pass(tuple(sorted(group, key=order.index)), needed_bytes(group)) for group in passes]
+    return [Pass(tuple(sorted(group, key=order.index)), needed_bytes(group, device)) for group in passes]

@@ -3,23 +3,25 @@
 Shapes: N clips of the manifest, in its order.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from mer_ray.core.errors import ManifestError
+from mer_ray.core.errors import ConfigError, ManifestError
 from mer_ray.core.faces import DetectedFaces
-from mer_ray.core.manifest import ManifestFacts, read_manifest
+from mer_ray.core.manifest import Manifest, ManifestFacts, read_manifest
 from mer_ray.core.media_types import BoolArray, Clip, FloatArray, FrameFormat, InputFormat
 from mer_ray.decoders.face_detector import load_detector
 from mer_ray.encoders import EncoderConfig, encoder_key
 from mer_ray.extraction.config import ExtractConfig, Part
 from mer_ray.extraction.inputs import ABSENT, input_hash, source_path, stamp_files
-from mer_ray.store.catalog import left_to_do
+from mer_ray.store.catalog import left_to_do, read_done
 from mer_ray.store.layout import open_store
 
 # A clip whose duration no header told is planned as a short utterance.
@@ -61,6 +63,11 @@ class ExtractionPlan:
         return float(self.durations_s[self.is_pending].sum(dtype=np.float64))
 
     @property
+    def lacking(self) -> dict[str, EncoderConfig]:
+        """The encoders that some clip lacks, by key."""
+        return {key: encoder for key, encoder in self.keys.items() if self.lacks[key].any()}
+
+    @property
     def left(self) -> dict[str, int]:
         """Clips left to do per encoder key."""
         return {key: int(lacks.sum()) for key, lacks in self.lacks.items()}
@@ -89,16 +96,20 @@ def plan_extraction(config: ExtractConfig) -> ExtractionPlan:
         check_detector(encoder.input_format)
     manifest = read_manifest(config.manifest)
     clips = [clip for clip in manifest.clips() if config.part is None or is_in_part(clip.clip_id, config.part)]
-    keys: dict[str, EncoderConfig] = {encoder_key(encoder): encoder for encoder in config.encoders}
+    check_durations(config, clips)
+    keys: dict[str, EncoderConfig] = {}
+    for encoder in config.encoders:
+        if (key := encoder_key(encoder)) in keys:
+            raise ConfigError(f"encoders: two of them are the same encoder {key}: they differ only in where or how fast; remove one")
+        keys[key] = encoder
     formats = dict.fromkeys(encoder.input_format for encoder in keys.values())
     stamps = stamp_files(path for wanted in formats for clip in clips if (path := source_path(clip, wanted)) is not None)
-    if stamps and all(stamp == ABSENT for stamp in stamps.values()):
-        raise ManifestError(
-            f"{config.manifest}: none of its {len(stamps)} media files is there, e.g. {next(iter(stamps))}; "
-            f"mount or mend the root {manifest.facts.root}, or make the manifest again"
-        )
     # Encoders that read the same thing share the hashes.
     by_format = {wanted: pa.array([input_hash(clip, wanted, stamps) for clip in clips], pa.string()) for wanted in formats}
+    absent = {
+        wanted: np.array([(path := source_path(clip, wanted)) is not None and stamps[path] == ABSENT for clip in clips], bool)
+        for wanted in formats
+    }
     hashes = {key: by_format[encoder.input_format] for key, encoder in keys.items()}
     store, clip_ids = open_store(config.store), pa.array([clip.clip_id for clip in clips], pa.string())
     lacks = {}
@@ -107,7 +118,36 @@ def plan_extraction(config: ExtractConfig) -> ExtractionPlan:
         left = left_to_do(store, manifest.facts.corpus, key, wanted_rows, retry_failed=config.retry_failed)
         lacks[key] = np.zeros(len(clips), bool)
         lacks[key][left["row"].to_numpy()] = True
+        if (is_absent := absent[keys[key].input_format]).any():
+            # Files that were archived, or are not mounted: their features are what is known of them.
+            done = pc.is_in(clip_ids, value_set=read_done(store, manifest.facts.corpus, key)["clip_id"])
+            lacks[key] &= ~(is_absent & done.to_numpy(zero_copy_only=False))
+    _refuse_unmounted(config, manifest, stamps, any(lacks[key].any() for key in keys if absent[keys[key].input_format].any()))
     return ExtractionPlan(manifest.facts, clips, keys, hashes, lacks)
+
+
+def _refuse_unmounted(config: ExtractConfig, manifest: Manifest, stamps: Mapping[str, str], is_needed: bool) -> None:
+    """Refuse to go through a whole corpus none of whose files is there; a part may miss its few files by chance."""
+    if not is_needed or not stamps or any(stamp != ABSENT for stamp in stamps.values()):
+        return
+    others = stamp_files(path for clip in manifest.clips() for path in (clip.path, clip.audio_path, clip.video_path) if path)
+    if all(stamp == ABSENT for stamp in others.values()):
+        raise ManifestError(
+            f"{config.manifest}: none of its {len(others)} media files is there, e.g. {next(iter(stamps))}; "
+            f"mount or mend the root {manifest.facts.root}, or make the manifest again"
+        )
+
+
+def check_durations(config: ExtractConfig, clips: Sequence[Clip]) -> None:
+    """Refuse durations that are no durations.
+
+    Raises:
+        ManifestError: a duration that is negative or not finite.
+
+    """
+    for clip in clips:
+        if clip.duration_s is not None and not 0 <= clip.duration_s < math.inf:
+            raise ManifestError(f"{config.manifest}: clip {clip.clip_id}: a duration of {clip.duration_s} s; make the manifest again")
 
 
 def check_detector(wanted: InputFormat) -> None:

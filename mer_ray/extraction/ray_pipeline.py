@@ -19,16 +19,13 @@ from ray.data.context import DataContext
 from mer_ray.core.errors import MerRayError
 from mer_ray.encoders import EncoderConfig
 from mer_ray.extraction.config import ExtractConfig
-from mer_ray.extraction.layout import Layout, Machines
+from mer_ray.extraction.layout import CALLS_PER_ACTOR, Layout, Machines
 from mer_ray.extraction.media_cache import drop_leftovers
 from mer_ray.extraction.plan import ExtractionPlan
 from mer_ray.extraction.shard_encoder import DecodedShard, ShardDecoder, ShardWorker, begin_report, is_over
 from mer_ray.extraction.shard_report import ShardReport
 from mer_ray.extraction.shards import Shard, ShardList
 from mer_ray.store.layout import open_store
-
-# One call computes while another fetches its media or publishes its parts.
-CALLS_PER_ACTOR = 2
 
 Rows = dict[str, npt.NDArray[np.object_]]
 
@@ -76,7 +73,7 @@ def run_shards(
             "store_url": open_store(config.store).url,
             "corpus": plan.facts.corpus,
             "config": config,
-            "device": layout.device,
+            "layout": layout,
             "stop_at": stop_at,
         },
         batch_size=1,
@@ -84,7 +81,7 @@ def run_shards(
         compute=ActorPoolStrategy(
             size=min(layout.num_actors, len(shards)), max_concurrent_calls_per_actor=CALLS_PER_ACTOR, enable_true_multi_threading=True
         ),
-        num_cpus=1,
+        num_cpus=layout.threads_per_actor,
         num_gpus=layout.gpus_per_actor,
     )
     for batch in dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
@@ -123,12 +120,13 @@ class _ShardActor:
     """
 
     def __init__(
-        self, encoders: tuple[EncoderConfig, ...], store_url: str, corpus: str, config: ExtractConfig, device: str, stop_at: float | None
+        self, encoders: tuple[EncoderConfig, ...], store_url: str, corpus: str, config: ExtractConfig, layout: Layout, stop_at: float | None
     ) -> None:
+        self.num_threads = layout.threads_per_actor
         drop_leftovers()
         self.failure: MerRayError | None = None
         try:
-            self.worker = ShardWorker(encoders, store_url, corpus, config.limits, config.shard_mb, device, stop_at)
+            self.worker = ShardWorker(encoders, store_url, corpus, config.limits, config.shard_mb, layout.device, stop_at)
         except MerRayError as error:
             self.failure = error
 
@@ -136,8 +134,8 @@ class _ShardActor:
         return {"report": _objects(pickle.dumps(self.failure or self._process(rows)))}
 
     def _process(self, rows: Rows) -> ShardReport | MerRayError:
-        # The pool has one actor per core: more threads than that would fight each other. Each thread of calls has its own setting.
-        torch.set_num_threads(1)
+        # Actors that compute on the same cores would fight each other. Each thread of calls has its own setting.
+        torch.set_num_threads(self.num_threads)
         try:
             return self.worker.process(cast(Shard | DecodedShard, _load(rows["shard"][0])))
         except MerRayError as error:

@@ -11,10 +11,13 @@ import numpy.typing as npt
 
 from mer_ray.core.media_types import AudioFormat, Clip, FloatArray, FrameFormat, InputFormat
 from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.layout import Layout
 from mer_ray.extraction.plan import UNKNOWN_DURATION_S, ExtractionPlan
 
 # Enough shards for each actor that the slowest one finishes soon after the others.
 SHARDS_PER_ACTOR = 12
+# A file whose size no listing told is planned as a long clip.
+UNKNOWN_FILE_BYTES = 50 * 2**20
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,16 @@ class ShardList:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def num_clips(self) -> int:
+        """Clips of all shards."""
+        return sum(map(len, self._rows))
+
+    @property
+    def media_s(self) -> float:
+        """Seconds of media of all shards."""
+        return float(sum(self._plan.durations_s[rows].sum(dtype=np.float64) for rows in self._rows))
+
     def __iter__(self) -> Iterator[Shard]:
         return map(self._make, range(len(self)))
 
@@ -61,7 +74,7 @@ class ShardList:
         )
 
 
-def cut_shards(plan: ExtractionPlan, config: ExtractConfig, num_actors: int, keys: Collection[str] | None = None) -> ShardList:
+def cut_shards(plan: ExtractionPlan, config: ExtractConfig, layout: Layout, keys: Collection[str] | None = None) -> ShardList:
     """Shards of the clips that lack some of `keys` (None: any), within the budgets of decoded bytes, media time and fetched bytes.
 
     The clips of a shard lack the same encoders and are of similar length.
@@ -78,24 +91,19 @@ def cut_shards(plan: ExtractionPlan, config: ExtractConfig, num_actors: int, key
         formats = {plan.keys[key].input_format for key, is_lacking in zip(chosen, lacks_K, strict=True) if is_lacking}
         bytes_N[set_N == number] = decoded_bytes(durations_N[set_N == number], formats)
     fetched_N = np.array([_fetched_bytes(plan.clips[row]) for row in pending_N.tolist()], np.float64)
-    share = 1 / (SHARDS_PER_ACTOR * num_actors)
+    share = 1 / (SHARDS_PER_ACTOR * layout.num_actors)
     costs_BN = np.stack(
         [
             bytes_N / min(config.shard_mb * 2**20, max(bytes_N.sum() * share, 1.0)),
             durations_N / min(config.shard_media_s, max(float(durations_N.sum(dtype=np.float64)) * share, 1e-3)),
-            # Shards that are fetched while others are encoded share the node's cache.
-            fetched_N / (config.media_cache_mb * 2**20 * share_of_cache(num_actors)),
+            # All shards that are fetched at once share the cache, even if all of them come to one node.
+            fetched_N / (config.media_cache_mb * 2**20 / layout.num_fetchers),
         ]
     )
     # Longest first: what is started last ends soon.
     order_N = np.lexsort((np.arange(len(pending_N)), -durations_N, set_N))
     shards = [pending_N[positions] for positions in _fill(order_N, set_N, costs_BN)]
     return ShardList(plan, chosen, sorted(shards, key=lambda rows: -float(plan.durations_s[rows[0]])))
-
-
-def share_of_cache(num_actors: int) -> float:
-    """The share of a node's media cache that one shard may take: two shards per actor are there at once."""
-    return 1 / (2 * num_actors)
 
 
 def _fill(order_N: npt.NDArray[np.int64], set_N: npt.NDArray[np.int64], costs_BN: npt.NDArray[np.float64]) -> list[npt.NDArray[np.int64]]:
@@ -128,4 +136,4 @@ def decoded_bytes(durations_N: FloatArray, formats: Collection[InputFormat]) -> 
 def _fetched_bytes(clip: Clip) -> int:
     """Bytes that must be copied to the node before the clip is decoded: those on S3, of which the manifest knows the sum."""
     paths = (clip.path, clip.audio_path, clip.video_path, clip.faces_path)
-    return (clip.num_bytes or 0) if any(path is not None and path.startswith("s3://") for path in paths) else 0
+    return (clip.num_bytes or UNKNOWN_FILE_BYTES) if any(path is not None and path.startswith("s3://") for path in paths) else 0

@@ -1,11 +1,15 @@
 """What an extraction did: counts, time by stage, and which stage limited it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import numpy as np
 
 from mer_ray.core.artefacts import hardware, versions
 from mer_ray.core.table import Table
 from mer_ray.extraction.layout import Layout
+from mer_ray.extraction.plan import ExtractionPlan
 from mer_ray.extraction.shard_report import STAGES, ShardReport, Stage
 
 MAX_SHOWN_FAILURES = 100
@@ -35,6 +39,7 @@ class ExtractSummary:
     num_actors: int = 0
     num_decode_tasks: int = 0
     num_gpus: float = 0.0
+    gpu_s: float = 0.0
     usd: float | None = None
     real_units: int = 0
     padded_units: int = 0
@@ -75,6 +80,16 @@ class ExtractSummary:
         for stage, seconds in report.seconds.items():
             self.seconds[stage] += seconds
 
+    def leave(self, plan: ExtractionPlan, keys: Sequence[str]) -> None:
+        """Count a pass that the budget does not reach."""
+        lacking_N = np.logical_or.reduce([plan.lacks[key] for key in keys])
+        self.num_left = max(self.num_left, int(lacking_N.sum()))
+
+    def count_money(self, seconds: float, price_per_gpu_hour: float | None) -> None:
+        """What the GPUs cost so far, from the first worker's start on."""
+        self.gpu_s = seconds * self.num_gpus
+        self.usd = None if price_per_gpu_hour is None else self.gpu_s / 3600 * price_per_gpu_hour
+
     def add_pass(self, work_s: float, layout: Layout) -> None:
         """Count the time of one pass."""
         self.work_s += work_s
@@ -109,5 +124,5 @@ class ExtractSummary:
         if self.real_units:
             notes.append(f"padding: {self.padded_units / self.real_units - 1:.1%} of what the networks saw")
         if self.usd is not None:
-            notes.append(f"{self.num_gpus:g} GPUs for {self.work_s / 3600:.2f} h: {self.usd:.2f} USD")
+            notes.append(f"{self.gpu_s / 3600:.2f} GPU-hours, {self.usd:.2f} USD")
         return tuple(notes)

@@ -24,7 +24,7 @@ from mer_ray.core.config import Config, digest_of, where_or_how_fast
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.media_types import FloatArray
 from mer_ray.encoders._budget import BatchBudget
-from mer_ray.encoders._pretrained import COMPUTE_DTYPES, Compute
+from mer_ray.encoders._pretrained import COMPUTE_DTYPES, Compute, read_settings
 from mer_ray.encoders._weights import CONFIG_FILE, digest_weights, find_weights
 
 SAMPLE_RATE_HZ = 16_000
@@ -39,6 +39,8 @@ COMPANIONS = (
     "preprocessor_config.json",
     *("tokenizer*.json", "vocab*", "merges*", "special_tokens_map*", "added_tokens*", "normalizer*"),
 )
+# One of these must be there: without them transformers builds a tokenizer that knows no words, and every text is empty.
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json")
 # Raised when the same config gives other texts.
 ALGORITHM_VERSION = 1
 
@@ -121,7 +123,14 @@ class WhisperTranscriber:
         self.budget = BatchBudget(batch_s * SAMPLE_RATE_HZ)
 
     def transcribe(self, sounds: Sequence[FloatArray]) -> list[Transcript]:
-        """Transcripts of mono sounds at 16 kHz, in order; sounds beyond 30 s go through windows of at most 30 s."""
+        """Transcripts of mono sounds at 16 kHz, in order; sounds beyond 30 s go through windows of at most 30 s.
+
+        Raises:
+            EncoderError: a sound is empty or not finite.
+
+        """
+        if not all(len(samples_S) and np.isfinite(samples_S).all() for samples_S in sounds):
+            raise EncoderError("transcribe: a sound is empty, or holds samples that are not finite; decode the file again")
         windows, owners = [], []
         for number, samples_S in enumerate(sounds):
             for window_S in cut_at_pauses(samples_S, self.window):
@@ -201,14 +210,18 @@ def _join(pieces: Sequence[_Piece]) -> Transcript:
 
 def _load(config: WhisperConfig, device: torch.device) -> tuple[Any, Any, Any]:
     folder = config.folder()
-    settings, _ = transformers.PreTrainedConfig.get_config_dict(folder)
+    settings = read_settings(folder, config.weights)
     if settings.get("model_type") != "whisper":
         raise EncoderError(
             f"weights {config.weights}: config.json says model_type {settings.get('model_type')!r}; transcribe reads 'whisper'"
         )
+    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+        raise EncoderError(f"weights {config.weights}: {folder} lacks {' or '.join(VOCABULARY_FILES)}; download all files")
     be_silent: Callable[[], None] = transformers.utils.logging.disable_progress_bar
     be_silent()
     try:
+        # A broken one would pass for that of a model of English alone.
+        transformers.GenerationConfig.from_pretrained(folder)
         extractor = transformers.WhisperFeatureExtractor.from_pretrained(folder)
         tokenizer = transformers.WhisperTokenizer.from_pretrained(folder, local_files_only=True)
         loaded: Any = transformers.WhisperForConditionalGeneration.from_pretrained(

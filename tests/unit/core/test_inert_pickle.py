@@ -176,6 +176,34 @@ def test_an_array_of_objects_takes_no_pointers_from_a_pickle() -> None:
         load_inert_bytes(forged)
 
 
+def _name(module: str, name: str) -> bytes:
+    return b"c" + module.encode() + b"\n" + name.encode() + b"\n"
+
+
+BYTES_DTYPE = _name("numpy", "dtype") + b"(X\x02\x00\x00\x00u1\x89\x88tR"
+
+
+def test_an_array_is_filled_once() -> None:
+    """A second time would free the memory to which rows that were taken from the array before still point."""
+    array = _name("numpy.core.multiarray", "_reconstruct") + b")Rq\x01"
+    two_rows = b"(K\x01K\x02K\x04\x86" + BYTES_DTYPE + b"\x89C\x08AAAABBBBtb"
+    rows = _name("builtins", "list") + b"h\x01\x85R"
+    again = b"h\x01(K\x01K\x01\x85" + BYTES_DTYPE + b"\x89C\x01Ctb"
+    assert [bytes(row) for row in load_inert_bytes(b"\x80\x03(" + array + two_rows + rows + b"t.")[1]] == [b"AAAA", b"BBBB"]
+    with pytest.raises(UnreadablePickleError, match="fills a numpy array twice"):
+        load_inert_bytes(b"\x80\x03(" + array + two_rows + rows + again + b"t.")
+
+
+def test_a_few_bytes_do_not_ask_for_gigabytes() -> None:
+    # A number in the place of content, of which Python would make as many zeros; a memo that Python would fill up to its last number.
+    size = b"\x8a\x05\x00\x00\x00\x00\x04"
+    zeros = b"\x80\x03" + _name("numpy.core.numeric", "_frombuffer") + b"(" + size + BYTES_DTYPE + size + b"\x85C\x01CtR."
+    with pytest.raises(UnreadablePickleError, match="whose content is int"):
+        load_inert_bytes(zeros.replace(b"C\x01CtR", b"X\x01\x00\x00\x00CtR"))
+    with pytest.raises(UnreadablePickleError, match="numbers a value 2147483647 after 3 steps"):
+        load_inert_bytes(b"\x80\x02Nr\xff\xff\xff\x7f.")
+
+
 def test_an_array_must_fill_its_shape() -> None:
     honest = pickle.dumps(np.arange(4, dtype=np.uint8), protocol=2)
     with pytest.raises(UnreadablePickleError, match="cannot reshape"):

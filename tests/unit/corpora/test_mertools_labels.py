@@ -98,7 +98,7 @@ def test_objects_of_unknown_classes_are_faults(tmp_path: Path):
     assert [label.name for label in found.labels] == ["c"]
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/x", ".hidden", "", 7])
+@pytest.mark.parametrize("name", ["../outside", "/etc/x", ".hidden", "", 7, "a\0b", "\ud800", "x" * 300])
 def test_names_that_are_no_file_names_are_faults(tmp_path: Path, name):
     found = read_labels(save_labels(tmp_path / "l.npz", train={name: {"emo": "sad", "val": 0.0}}))
     assert found.labels == [] and len(found.faults) == 1
@@ -132,6 +132,17 @@ def test_a_damaged_file_is_named(tmp_path: Path):
     path.write_bytes(content)
     with pytest.raises(ManifestError, match=r"l\.npz"):
         read_labels(path)
+
+
+def test_a_key_as_deep_as_it_likes_is_a_fault(tmp_path: Path):
+    found = read_labels(save_member(tmp_path / "label-6way.npz", b"\x80\x02})" + b"\x85" * 20_000 + b"Ns."))
+    assert found.labels == []
+    assert "a tuple has no entry" in found.faults[0].what
+
+
+def test_a_number_beyond_all_bounds_is_no_valence_of_the_corpus(tmp_path: Path):
+    path = save_labels(tmp_path / "label-6way.npz", train={"a": {"emo": "sad", "val": 10**400}})
+    assert read_labels(path).labels[0].valence == float("inf")
 
 
 def test_a_file_that_unpacks_without_end_is_not_unpacked(tmp_path: Path, monkeypatch):

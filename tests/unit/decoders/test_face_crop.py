@@ -63,3 +63,10 @@ def test_a_large_face_is_averaged_and_not_picked_apart() -> None:
 def test_a_face_from_the_side_is_turned_by_its_length_not_by_its_eyes() -> None:
     from_side = Face(np.array([0, 0, 50, 80], np.float32), np.array([[30, 30], [31, 38], [45, 45], [30, 60], [31, 60]], np.float32))
     assert abs(tilt(from_side)) < 0.1
+
+
+def test_a_face_of_any_size_takes_bounded_memory() -> None:
+    image = np.full((50, 60, 3), 200, np.uint8)
+    landmarks = np.array([[1, 1], [9, 1], [5, 5], [2, 9], [8, 9]], np.float32)
+    square = crop_face(image, Face(np.array([0, 0, 1e5, 1e5], np.float32), landmarks), 32, 2.0, align=False)
+    assert square.shape == (32, 32, 3)

@@ -102,6 +102,15 @@ def test_what_is_no_array_of_pictures_is_refused(tmp_path: Path) -> None:
             decode(tmp_path / name, EVERY_FOURTH)
 
 
+@pytest.mark.parametrize(
+    "header", [b"{'descr': '|u1', 'shape': (2, 1", b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 8, 8, 3)}"]
+)
+def test_a_damaged_header_is_refused(header: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 500)
+    with pytest.raises(MediaError, match=r"a\.npy: not an array that can be read"):
+        decode(tmp_path / "a.npy", EVERY_FOURTH)
+
+
 def test_an_unknown_duration_is_said(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"a\.npy: the clip's duration is unknown"):
         decode(write_crops(tmp_path / "a.npy"), EVERY_FOURTH, duration_s=None)

@@ -53,6 +53,25 @@ def test_features_are_those_of_the_adapted_model(weights: Path, tmp_path: Path) 
     assert np.array_equal(features.sequences["layer_0"], without.sequences["layer_0"])
 
 
+def test_an_adapter_of_a_model_with_a_head_fits(weights: Path, tmp_path: Path) -> None:
+    """Most are trained on one, e.g. HubertForCTC or AutoModelForCausalLM, in which the network has a name of its own."""
+    adapt(weights, tmp_path / "alone")
+    tensors = load_file(tmp_path / "alone" / "adapter_model.safetensors")
+    (tmp_path / "head").mkdir()
+    (tmp_path / "head" / "adapter_config.json").write_text((tmp_path / "alone" / "adapter_config.json").read_text())
+    named = {name.replace("base_model.model.", "base_model.model.hubert.", 1): tensor for name, tensor in tensors.items()}
+    save_file(named, tmp_path / "head" / "adapter_model.safetensors")
+    found, expected = (
+        HubertEncoderConfig(weights=str(weights), adapter=tmp_path / name).build("cpu").encode([CLIP])[0] for name in ("head", "alone")
+    )
+    for layer in LAYERS:
+        assert np.array_equal(found.mean[layer], expected.mean[layer])
+    extra = {**named, "base_model.model.hubert.encoder.layers.9.attention.q_proj.lora_A.weight": torch.zeros(4, 32)}
+    save_file(extra, tmp_path / "head" / "adapter_model.safetensors")
+    with pytest.raises(EncoderError, match=r"no place for 1 of its tensors, e\.g\. base_model\.model\.hubert\.encoder\.layers\.9"):
+        HubertEncoderConfig(weights=str(weights), adapter=tmp_path / "head").build("cpu")
+
+
 def test_the_identity_follows_the_adapter_not_its_folder(weights: Path, tmp_path: Path) -> None:
     for folder, seed in (("first", 0), ("moved", 0), ("other", 1)):
         adapt(weights, tmp_path / folder, seed)

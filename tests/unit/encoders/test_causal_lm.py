@@ -12,6 +12,7 @@ from text_cases import save_small_causal_lm
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.encoders import encoder_identity
 from mer_ray.encoders.causal_lm import CausalLmConfig
+from mer_ray.encoders.fetching import fetch_need, list_needs
 
 SENTENCES = ["I told you so!", "why", "我今天真的很高兴", "So, why would I do that? I told you, and again."]
 LAYERS = ("layer_0", "layer_1", "layer_2", "layer_3")
@@ -207,3 +208,24 @@ def test_a_missing_tensor_is_refused(folder: Path, tmp_path: Path) -> None:
     (copy / "config.json").write_text(json.dumps(settings | {"num_hidden_layers": 4, "layer_types": None}))
     with pytest.raises(EncoderError, match="tensors of the model are missing"):
         config_of(copy).build("cpu")
+
+
+def test_a_sharded_checkpoint_needs_its_index_and_is_collected_with_it(tmp_path: Path) -> None:
+    folder = save_small_causal_lm(tmp_path / "lm")
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="30KB")
+    config = CausalLmConfig(weights=str(folder), compute="float32")
+    assert len(list(folder.glob("model-*-of-*.safetensors"))) > 1
+    copy = fetch_need(list_needs(config)[0], tmp_path / "fetched").path
+    CausalLmConfig(weights=str(copy), compute="float32").build("cpu")
+    (copy / "model.safetensors.index.json").unlink()
+    with pytest.raises(EncoderError, match=r"lacks \*\.index\.json"):
+        CausalLmConfig(weights=str(copy), compute="float32").build("cpu")
+
+
+def test_a_broken_config_file_is_one_clear_error(tmp_path: Path) -> None:
+    folder = save_small_causal_lm(tmp_path / "lm")
+    (folder / "config.json").write_text("{")
+    with pytest.raises(EncoderError, match=r"config\.json cannot be read"):
+        CausalLmConfig(weights=str(folder)).layers()

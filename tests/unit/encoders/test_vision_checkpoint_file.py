@@ -138,6 +138,55 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
             read_checkpoint(tmp_path / "forged.pt")
 
 
+def test_a_pickle_cannot_resize_a_tensor(tmp_path: Path) -> None:
+    path = write({"x": torch.arange(4.0)}, tmp_path / "x.pt", "zip")
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(tmp_path / "forged.pt", "w") as forged:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name.endswith("data.pkl"):
+                made = content.rindex(b"R") + 1
+                # The tensor, kept as number 0 and given the state (itself, 0, (2**40,), (1,)).
+                resize = b"q\x00(h\x00K\x00\x8a\x06\x00\x00\x00\x00\x00\x01\x85K\x01\x85tb"
+                content = content[:made] + resize + content[made:]
+            forged.writestr(name, content)
+    with pytest.raises(EncoderError, match=r"forged\.pt: cannot be read"):
+        read_checkpoint(tmp_path / "forged.pt")
+
+
+def test_an_archive_cannot_unpack_to_more_than_it_is(tmp_path: Path) -> None:
+    path = write({"x": torch.zeros(1000, 1000)}, tmp_path / "x.pt", "zip")
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in archive.namelist():
+            bomb.writestr(name, archive.read(name))
+    assert (tmp_path / "bomb.pt").stat().st_size < 10_000
+    with pytest.raises(EncoderError, match="unpacks to more than the file holds"):
+        read_state_dict(tmp_path / "bomb.pt")
+
+
+def test_an_archive_that_is_encrypted_or_packed_in_an_unknown_way_is_one_clear_error(tmp_path: Path) -> None:
+    content = write({"x": torch.zeros(4)}, tmp_path / "x.pt", "zip").read_bytes()
+    for offset, value in ((6, 1), (8, 99)):
+        forged = bytearray(content)
+        for signature, place in ((b"PK\x03\x04", offset), (b"PK\x01\x02", offset + 2)):
+            begin = -1
+            while (begin := forged.find(signature, begin + 1)) >= 0:
+                forged[begin + place] = value
+        (tmp_path / "forged.pt").write_bytes(forged)
+        with pytest.raises(EncoderError, match=r"forged\.pt: cannot be read"):
+            read_state_dict(tmp_path / "forged.pt")
+
+
+def test_modules_that_contain_themselves_or_nothing_are_refused(tmp_path: Path) -> None:
+    module = torch.nn.Identity()
+    with pytest.raises(EncoderError, match="holds no tensors"):
+        read_state_dict(write(module, tmp_path / "empty.pt", "pickle"))
+    module._modules["self"] = module
+    with pytest.raises(EncoderError, match="contain themselves"):
+        read_state_dict(write(module, tmp_path / "endless.pt", "pickle"))
+    with pytest.raises(EncoderError, match="holds a PickledArray"):
+        read_state_dict(write(np.arange(3), tmp_path / "array.pt", "pickle"))
+
+
 @pytest.mark.parametrize("file_format", ["zip", "older"])
 def test_a_cut_file_is_one_clear_error(file_format: str, network: SmallNetwork, tmp_path: Path) -> None:
     path = write(network.state_dict(), tmp_path / "x.pt", file_format)

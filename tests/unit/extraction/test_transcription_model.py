@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from whisper_weights import LANGUAGES, save_small_whisper
 
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.media_types import FloatArray
-from mer_ray.extraction.transcription_model import WhisperConfig, WhisperTranscriber, cut_at_pauses
+from mer_ray.extraction.transcription_model import VOCABULARY_FILES, WhisperConfig, WhisperTranscriber, cut_at_pauses
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -129,3 +130,27 @@ def test_other_and_broken_weights_are_refused(tmp_path: Path) -> None:
         (hubert / name).write_text("{}")
     with pytest.raises(EncoderError, match="model_type 'hubert'; transcribe reads 'whisper'"):
         WhisperTranscriber(WhisperConfig(weights=str(hubert)), "cpu")
+
+
+def test_a_sound_without_numbers_is_refused(transcriber: WhisperTranscriber) -> None:
+    for samples_S in (np.full(3000, np.nan, np.float32), np.zeros(0, np.float32)):
+        with pytest.raises(EncoderError, match="empty, or holds samples that are not finite"):
+            transcriber.transcribe([SOUNDS[0], samples_S])
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ("config.json", "config.json cannot be read"),
+        ("generation_config.json", "cannot be loaded"),
+        ("tokenizer.json", "lacks tokenizer.json"),
+    ],
+)
+def test_broken_files_are_one_clear_error(broken: str, reason: str, folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / broken).write_text("{")
+    if broken == "tokenizer.json":
+        for name in VOCABULARY_FILES:
+            (copy / name).unlink(missing_ok=True)
+    with pytest.raises(EncoderError, match=reason):
+        WhisperTranscriber(WhisperConfig(weights=str(copy)), "cpu")
