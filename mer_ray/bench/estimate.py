@@ -18,7 +18,7 @@ from mer_ray.core.config import parse_config
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.dry_run import estimate_run, local_machines
 from mer_ray.extraction.layout import actor_bytes, choose_layout
-from mer_ray.extraction.passes import choose_passes
+from mer_ray.extraction.passes import choose_passes, largest_bytes
 from mer_ray.extraction.plan import plan_extraction
 
 SAMPLE_RATE_HZ = 16_000
@@ -44,8 +44,9 @@ def measure_estimate() -> list[Figure]:
         (folder / "extract.yaml").write_text(yaml.safe_dump(entries))
         config = parse_config(ExtractConfig, entries, "bench")
         plan, machines = plan_extraction(config), local_machines(config)
-        layout = choose_layout(config, machines)
-        estimate, costs = estimate_run(plan, config, layout, choose_passes(plan.keys, actor_bytes(config, machines, layout)))
+        layout = choose_layout(config, machines, largest_bytes(plan.lacking))
+        passes = choose_passes(plan.lacking, layout.device, actor_bytes(config, machines, layout))
+        estimate, costs = estimate_run(plan, config, layout, passes)
         sample_s = sum(cost.media_s for cost in costs)
         run_command(["mer_ray.cli", "extract", str(folder / "extract.yaml")])
         wall_s = json.loads((folder / "summary.json").read_text())["wall_s"]

@@ -14,6 +14,7 @@ from mer_ray.encoders._budget import BatchBudget
 from mer_ray.encoders._speech import CPU_BATCH_S, CUDA_BATCH_S, SAMPLE_RATE_HZ
 from mer_ray.encoders.hubert import HubertEncoderConfig
 from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.layout import Layout
 from mer_ray.extraction.plan import ExtractionPlan
 from mer_ray.extraction.shards import cut_shards
 
@@ -54,7 +55,7 @@ def padded_over_real(
 ) -> float:
     """Samples through the network over samples of the clips; each shard is batched apart, as in a run."""
     budget = BatchBudget(batch_s * SAMPLE_RATE_HZ)
-    for shard in cut_shards(plan, config, num_actors):
+    for shard in cut_shards(plan, config, Layout(num_actors, 0.0, 0, "cpu")):
         lengths = [int(lengths_N[int(item.clip.clip_id)]) for item in shard.clips]
         budget.run(lengths, _encode_nothing)
     return budget.padded_units / budget.real_units

@@ -8,6 +8,7 @@ from time import perf_counter
 from mer_ray.core.artefacts import write_json
 from mer_ray.core.config import parse_config
 from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.layout import Layout
 from mer_ray.extraction.plan import plan_extraction
 from mer_ray.extraction.shards import cut_shards
 
@@ -22,7 +23,7 @@ def main(folder: Path) -> None:
     config = parse_config(ExtractConfig, data, "bench")
     start_s = perf_counter()
     plan = plan_extraction(config)
-    shards = cut_shards(plan, config, num_actors=8)
+    shards = cut_shards(plan, config, Layout(8, 0.0, 0, "cpu"))
     num_clips = sum(len(shard.clips) for shard in shards)
     seconds = perf_counter() - start_s
     assert num_clips == plan.num_pending

@@ -33,4 +33,4 @@ class RunError(MerRayError):
 
 
 class ClusterError(MerRayError):
-    """A Ray cluster cannot be reached or refuses us."""
+    """A Ray cluster cannot be reached, refuses us, or one of its machines fails."""

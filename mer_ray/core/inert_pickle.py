@@ -22,6 +22,7 @@ RUNNING_MODULES = (
     frozenset(("os", "posix", "nt", "sys", "subprocess", "_posixsubprocess", "multiprocessing", "commands", "popen2", "pty", "io", "_io"))
     | frozenset(("shutil", "tempfile", "ctypes", "signal", "threading", "concurrent", "asyncio", "pip", "ensurepip", "venv", "setuptools"))
     | frozenset(("importlib", "imp", "runpy", "code", "codeop", "pdb", "bdb", "profile", "cProfile", "trace", "timeit", "pydoc"))
+    | frozenset(("marshal", "pickle", "_pickle", "dill", "cloudpickle"))
     | frozenset(("socket", "socketserver", "ssl", "http", "urllib", "urllib2", "smtplib", "webbrowser"))
 )
 RUNNING_BUILTINS = frozenset(

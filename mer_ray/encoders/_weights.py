@@ -16,6 +16,7 @@ CONFIG_FILE = "config.json"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 CARD_FILE = "README.md"
 SAFE_PATTERN = "*.safetensors"
+SAFE_NAMES = ("model.safetensors", "model-*-of-*.safetensors")
 # Checkpoints from before safetensors; torch reads them with weights_only, which runs no code of theirs.
 LEGACY_PATTERN = "pytorch_model*.bin"
 # Which of several files holds which tensor; transformers finds none without it.
@@ -49,8 +50,12 @@ def find_weights(weights: str, revision: str | None, companions: Sequence[str]) 
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold tensors: safetensors, or legacy checkpoints where there are none."""
-    return sorted(folder.glob(SAFE_PATTERN)) or sorted(folder.glob(LEGACY_PATTERN))
+    """The files that hold tensors: safetensors under the names that transformers reads, others, or legacy checkpoints."""
+    # Some repositories hold the same tensors in several types, under other names.
+    named = [file for pattern in SAFE_NAMES for file in sorted(folder.glob(pattern))]
+    return (named[:1] if named and SHARD_MARK not in named[0].name else named) or (
+        sorted(folder.glob(SAFE_PATTERN)) or sorted(folder.glob(LEGACY_PATTERN))
+    )
 
 
 def digest_weights(folder: Path, companions: Sequence[str]) -> str:
@@ -75,7 +80,7 @@ def _download(weights: str, revision: str | None, companions: Sequence[str]) -> 
         )
     try:
         beside = [*companions, CARD_FILE, INDEX_PATTERN]
-        folder = Path(huggingface_hub.snapshot_download(weights, revision=revision, allow_patterns=[*beside, SAFE_PATTERN]))
+        folder = Path(huggingface_hub.snapshot_download(weights, revision=revision, allow_patterns=[*beside, *SAFE_NAMES]))
         if not weight_files(folder):
             folder = Path(huggingface_hub.snapshot_download(weights, revision=revision, allow_patterns=[*beside, LEGACY_PATTERN]))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:

@@ -49,8 +49,8 @@ class ExtractConfig(Config):
     `decode`: `in_actor` decodes in the process that encodes (best on CPUs), `ahead` in a stage of its own before GPU actors;
     `auto` takes `ahead` where actors have a GPU. `num_actors` None: one per GPU, or one per CPU core. `device` auto: `cuda` where
     actors have a GPU. `actor_memory_gb` is what encoders may take in one actor (None: the GPU's memory, or the actor's share of
-    the node's). `media_cache_mb` bounds the copies of remote media that lie on the machines at once. `part` i/n takes the clips whose hashed id falls
-    to it.
+    the node's). `media_cache_mb` bounds the copies of remote media that lie on the machines at once. `part` i/n takes the
+    clips whose hashed id falls to it.
     """
 
     manifest: Path = where_or_how_fast()

@@ -57,7 +57,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Costs:
-    """`seconds` per stage; per encoder key `stored_bytes` of clips that succeed, and their share; the seconds that a worker takes to start."""
+    """`seconds` per stage; per encoder key `stored_bytes` of clips that succeed, and their share; seconds until a worker works."""
 
     seconds: Mapping[str, Line]
     stored_bytes: Mapping[str, Line]
@@ -83,12 +83,8 @@ def measure_costs(
     groups = choose_groups(plan, keys, device)
     encoders = [plan.keys[key] for key in keys]
     with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
-        tasks = [
-            pool.submit(
-                _measure, groups[number::num_processes] or groups, encoders, config, device, plan.facts.corpus, num_threads, time.time()
-            )
-            for number in range(num_processes)
-        ]
+        shares = [groups[number::num_processes] or groups for number in range(num_processes)]
+        tasks = [pool.submit(_measure, share, encoders, config, device, plan.facts.corpus, num_threads, time.time()) for share in shares]
         results = [task.result() for task in tasks]
     seen = [observation for observations, _ in results for observation in observations]
     decoded = [item for item in seen if item.what == "decode"]

@@ -66,7 +66,7 @@ def choose_layout(config: ExtractConfig, machines: Machines, actor_bytes: float 
     if room < 1 or num_actors > room:
         needed = " beside a core that decodes ahead" if wants_stage else ""
         raise ClusterError(
-            f"num_actors: {num_actors} do not fit on {num_cpus} CPUs and {num_gpus:g} GPUs{needed}; "
+            f"num_actors: {max(1, num_actors)} do not fit on {num_cpus} CPUs and {num_gpus:g} GPUs{needed}; "
             + (f"set num_actors={room} or less" if room >= 1 else "set decode=in_actor")
         )
     num_decode_tasks = num_cpus - num_actors if wants_stage else 0

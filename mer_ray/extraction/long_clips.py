@@ -4,7 +4,8 @@ Shapes: P pieces, D feature dimension.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,16 +22,25 @@ MAX_PIECE_S = 3600
 
 @dataclass(frozen=True)
 class LongClip:
-    """Stands for the frames of a clip that are decoded when they are encoded, `piece_s` seconds at a time."""
+    """Stands for the frames of a clip that are decoded when they are encoded, `piece_s` seconds at a time.
+
+    `copies` are local copies of remote files, as long as they are there.
+    """
 
     clip: Clip
     wanted: FrameFormat
     limits: MediaLimits
     piece_s: int
+    copies: Mapping[str, str]
 
 
 def piece_seconds(
-    clip: Clip, wanted: InputFormat, readers: Iterable[EncoderConfig], limits: MediaLimits, max_bytes: float
+    clip: Clip,
+    wanted: InputFormat,
+    readers: Iterable[EncoderConfig],
+    limits: MediaLimits,
+    max_bytes: float,
+    copies: Mapping[str, str],
 ) -> LongClip | None:
     """The clip as pieces of at most `max_bytes` of frames; None where it fits whole, or where an encoder needs all frames at once."""
     if not isinstance(wanted, FrameFormat) or wanted.rate_hz is None or clip.duration_s is None:
@@ -44,7 +54,7 @@ def piece_seconds(
     fitting = max_bytes / (3.0 * wanted.size**2 * wanted.rate_hz)
     for piece_s in range(max(1, math.floor(fitting)), MAX_PIECE_S):
         if all(float(rate * piece_s).is_integer() for rate in rates):
-            return LongClip(clip, wanted, limits, piece_s)
+            return LongClip(clip, wanted, limits, piece_s, copies)
     return None
 
 
@@ -57,7 +67,9 @@ def encode_pieces(encoder: Encoder, long_clip: LongClip) -> Features:
 
     """
     pieces, no_face_share = [], None
-    for frames in decode_pieces(long_clip.clip, long_clip.wanted, long_clip.limits, long_clip.piece_s):
+    # A stage of its own that decodes has dropped its copies by now.
+    copies = {path: copy for path, copy in long_clip.copies.items() if os.path.exists(copy)}
+    for frames in decode_pieces(long_clip.clip, long_clip.wanted, long_clip.limits, long_clip.piece_s, copies):
         no_face_share = frames.no_face_share
         if len(frames.images):
             pieces += encoder.encode([frames])

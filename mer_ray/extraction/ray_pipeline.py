@@ -108,8 +108,11 @@ def _decode_rows(rows: Rows, encoders: Mapping[str, EncoderConfig], config: Extr
     if is_over(stop_at):
         return {"shard": _objects(pickle.dumps(DecodedShard(shard, [], report)))}
     decoder = ShardDecoder(encoders, config.limits, config.shard_mb)
-    with decoder.fetched(shard, report) as copies:
-        decoded = decoder.decode(shard, copies, report)
+    try:
+        with decoder.fetched(shard, report) as copies:
+            decoded: DecodedShard | MerRayError = decoder.decode(shard, copies, report)
+    except MerRayError as error:
+        decoded = error
     return {"shard": _objects(pickle.dumps(decoded, protocol=5))}
 
 
@@ -136,8 +139,11 @@ class _ShardActor:
     def _process(self, rows: Rows) -> ShardReport | MerRayError:
         # Actors that compute on the same cores would fight each other. Each thread of calls has its own setting.
         torch.set_num_threads(self.num_threads)
+        item = _load(rows["shard"][0])
+        if isinstance(item, MerRayError):
+            return item
         try:
-            return self.worker.process(cast(Shard | DecodedShard, _load(rows["shard"][0])))
+            return self.worker.process(cast(Shard | DecodedShard, item))
         except MerRayError as error:
             return error
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from mer_ray.core.errors import MediaError
+import torch
+
+from mer_ray.core.errors import ClusterError, MediaError
 from mer_ray.core.media_types import Clip, EncoderInput, Features, Frames, InputFormat
 from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
@@ -17,7 +19,7 @@ from mer_ray.encoders import EncoderConfig, encoder_key
 from mer_ray.extraction.describe import describe_encoder
 from mer_ray.extraction.inputs import source_path
 from mer_ray.extraction.long_clips import LongClip, encode_pieces, piece_seconds
-from mer_ray.extraction.media_cache import Copies, fetched
+from mer_ray.extraction.media_cache import Copies, fetched, refuse_outage
 from mer_ray.extraction.shard_report import MAX_REPORTED_FAILURES, Fault, ShardReport, Stage
 from mer_ray.extraction.shards import Shard, ShardClip
 from mer_ray.store.layout import open_store
@@ -52,8 +54,27 @@ def attempt(stage: Stage, work: Callable[[], Result]) -> Result | Fault:
     """The per-clip boundary of the extraction: whatever a clip's data provokes ends as that clip's fault."""
     try:
         return work()
+    except ClusterError:
+        # A fault of the machine would fail every clip: it ends the run, and no clip is blamed.
+        raise
     except Exception as error:  # noqa: BLE001 - what broken media can raise cannot be listed; the clip is recorded with its reason
         return Fault(stage, type(error).__name__, str(error) or repr(error))
+
+
+def on_sound_device(work: Callable[[], Result]) -> Result:
+    """Do work on a device; after an error of the device itself nothing more can be done with it in this process.
+
+    Raises:
+        ClusterError: the device failed.
+
+    """
+    try:
+        return work()
+    except torch.OutOfMemoryError:
+        raise
+    except torch.AcceleratorError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ClusterError(f"the GPU of a worker failed: {reason}; what is done is kept, run again; twice means a broken GPU") from error
 
 
 class ShardDecoder:
@@ -77,6 +98,7 @@ class ShardDecoder:
         with ExitStack() as stack:
             with _timed(report, "fetch"):
                 copies = stack.enter_context(fetched(wanted, self.limits))
+                refuse_outage(copies)
             yield copies
 
     def decode(self, shard: Shard, copies: Copies, report: ShardReport) -> DecodedShard:
@@ -89,10 +111,10 @@ class ShardDecoder:
 
     def _decode(self, clip: Clip, formats: Collection[InputFormat], copies: Copies) -> DecodedClip:
         lost = {wanted: fault for wanted in formats if isinstance(fault := copies.get(source_path(clip, wanted) or ""), Fault)}
-        long = {wanted: piece_seconds(clip, wanted, self.readers[wanted], self.limits, self.piece_bytes) for wanted in formats}
+        local = {path: copy for path, copy in copies.items() if isinstance(copy, str)}
+        long = {wanted: piece_seconds(clip, wanted, self.readers[wanted], self.limits, self.piece_bytes, local) for wanted in formats}
         in_pieces = {wanted: long_clip for wanted, long_clip in long.items() if long_clip is not None}
         whole = [wanted for wanted in formats if wanted not in lost and wanted not in in_pieces]
-        local = {path: copy for path, copy in copies.items() if isinstance(copy, str)}
         return {**in_pieces, **lost, **self._decode_formats(clip, whole, local)}
 
     def _decode_formats(self, clip: Clip, formats: Collection[InputFormat], local: Mapping[str, str]) -> DecodedClip:
@@ -157,7 +179,7 @@ class ShardEncoder:
 
     def _encode_long(self, key: str, long_clip: LongClip) -> Outcome:
         def encode_and_check() -> Features:
-            features = encode_pieces(self.encoders[key], long_clip)
+            features = on_sound_device(lambda: encode_pieces(self.encoders[key], long_clip))
             check_representable(features, self.configs[key].dtype)
             return features
 
@@ -172,7 +194,7 @@ class ShardEncoder:
             return []
 
         def encode_and_check() -> list[Outcome]:
-            features = self.encoders[key].encode(batch)
+            features = on_sound_device(lambda: self.encoders[key].encode(batch))
             for item in features:
                 check_representable(item, self.configs[key].dtype)
             return list(features)

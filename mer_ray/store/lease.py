@@ -180,7 +180,9 @@ def _refuse_conflicts(store: Store, folder: str, scope: str) -> None:
         if other != scope and _conflict(scope, other):
             path = _path(folder, other)
             seen = look(store, path)
-            if seen is not None and not _is_dead(seen):
+            # Workers may outlive their driver for a while: a removal waits for them.
+            is_over = seen is None or (seen.age_s > DEAD_AFTER_S if scope == _REMOVAL else _is_dead(seen))
+            if seen is not None and not is_over:
                 raise StoreError(_refusal(store, path, scope, other, seen))
 
 

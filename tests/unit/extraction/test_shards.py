@@ -1,25 +1,30 @@
 """Plans and shards, from a manifest and a store on disk."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from speech_models import save_small_speech
 
 from mer_ray.core.config import parse_config
-from mer_ray.core.errors import ManifestError
-from mer_ray.core.manifest import MANIFEST_SCHEMA, Manifest, ManifestFacts, write_manifest
-from mer_ray.core.media_types import AudioFormat, FrameFormat, TextFormat
+from mer_ray.core.errors import ConfigError, ManifestError
+from mer_ray.core.manifest import MANIFEST_SCHEMA, Manifest, ManifestFacts, read_manifest, write_manifest
+from mer_ray.core.media_types import AudioFormat, Features, FrameFormat, TextFormat
 from mer_ray.encoders.hashing import HashingConfig
+from mer_ray.encoders.spectral import SpectralConfig
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.describe import describe_encoder
+from mer_ray.extraction.layout import Layout
 from mer_ray.extraction.plan import ExtractionPlan, plan_extraction
 from mer_ray.extraction.shards import cut_shards, decoded_bytes
 from mer_ray.store.layout import open_store
 from mer_ray.store.writer import FeatureRow, write_features
 
 NUM_CLIPS = 200
+ONE_ACTOR, TWO_ACTORS = Layout(1, 0.0, 0, "cpu"), Layout(2, 0.0, 0, "cpu")
 
 
 @pytest.fixture
@@ -73,7 +78,7 @@ def test_shards_hold_every_pair_once_within_the_budgets(corpus: Path):
     store_sentences(plan_extraction(config(corpus)), corpus, range(50))
     settings = config(corpus, shard_mb=1.5, shard_media_s=30)
     plan = plan_extraction(settings)
-    shards = list(cut_shards(plan, settings, num_actors=1))
+    shards = list(cut_shards(plan, settings, ONE_ACTOR))
     pairs = Counter((item.clip.clip_id, key) for shard in shards for item in shard.clips for key in item.input_hashes)
     assert set(pairs.values()) == {1}
     assert len(pairs) == 2 * NUM_CLIPS - 50
@@ -86,7 +91,7 @@ def test_shards_hold_every_pair_once_within_the_budgets(corpus: Path):
 
 def test_the_longest_come_first_and_neighbours_are_alike(corpus: Path):
     settings = config(corpus, shard_media_s=20)
-    shards = list(cut_shards(plan_extraction(settings), settings, num_actors=1))
+    shards = list(cut_shards(plan_extraction(settings), settings, ONE_ACTOR))
     longest = [max(item.clip.duration_s or 5.0 for item in shard.clips) for shard in shards]
     assert longest == sorted(longest, reverse=True)
     padded = sum(length * len(shard.clips) for length, shard in zip(longest, shards, strict=True))
@@ -97,28 +102,61 @@ def test_a_pass_has_its_own_encoders_only(corpus: Path):
     settings = config(corpus)
     plan = plan_extraction(settings)
     (hashing, _) = plan.keys
-    shards = cut_shards(plan, settings, 1, [hashing])
+    shards = cut_shards(plan, settings, ONE_ACTOR, [hashing])
     assert {key for shard in shards for item in shard.clips for key in item.input_hashes} == {hashing}
 
 
 def test_remote_media_of_a_shard_fit_its_share_of_the_cache(corpus: Path):
     settings = config(corpus, media_cache_mb=40)
     plan = plan_extraction(settings)
-    local = len(cut_shards(plan, settings, num_actors=2))
-    remote = ExtractionPlan(
-        plan.facts,
-        [
-            type(clip)(**{**{name: getattr(clip, name) for name in clip.__slots__}, "path": f"s3://bucket/{clip.clip_id}.wav"})
-            for clip in plan.clips
-        ],
-        plan.keys,
-        plan.hashes,
-        plan.lacks,
-    )
-    shards = list(cut_shards(remote, settings, num_actors=2))
+    local = len(cut_shards(plan, settings, TWO_ACTORS))
+    remote = replace(plan, clips=[replace(clip, path=f"s3://bucket/{clip.clip_id}.wav") for clip in plan.clips])
+    shards = list(cut_shards(remote, settings, TWO_ACTORS))
     assert len(shards) >= local
     # Two actors, two shards each at once.
     assert max(sum(item.clip.num_bytes or 0 for item in shard.clips) for shard in shards) * 4 <= 40 * 2**20
+
+
+def test_decode_tasks_that_fetch_share_the_cache_too(corpus: Path):
+    settings = config(corpus, media_cache_mb=40)
+    plan = plan_extraction(settings)
+    plan = replace(plan, clips=[replace(clip, path=f"s3://bucket/{clip.clip_id}.wav") for clip in plan.clips])
+    shards = cut_shards(plan, settings, Layout(1, 1.0, 10, "cuda"))
+    assert max(sum(item.clip.num_bytes or 0 for item in shard.clips) for shard in shards) * 10 <= 40 * 2**20
+
+
+def test_features_of_archived_media_stay_done(corpus: Path):
+    plan = plan_extraction(config(corpus, encoders=[{"name": "spectral"}]))
+    (key,) = plan.keys
+    encoder = SpectralConfig()
+    record = describe_encoder(encoder, encoder.build("cpu"))
+    rows = [FeatureRow(plan.clips[row].clip_id, plan.hashes[key][row].as_py(), Features(0, 0.0)) for row in range(NUM_CLIPS - 1)]
+    write_features(open_store(corpus / "store"), "small", record, rows)
+    for path in corpus.glob("*.wav"):
+        path.unlink()
+    with pytest.raises(ManifestError, match="none of its 200 media files is there"):
+        plan_extraction(config(corpus, encoders=[{"name": "spectral"}]))
+    (corpus / "000.wav").touch()
+    left = plan_extraction(config(corpus, encoders=[{"name": "spectral"}])).lacks[key]
+    # One changed, one was never done.
+    assert np.flatnonzero(left).tolist() == [0, NUM_CLIPS - 1]
+
+
+def test_two_encoders_that_differ_only_in_how_fast_are_refused(corpus: Path):
+    weights = str(save_small_speech(corpus / "hubert", "hubert"))
+    encoders = [{"name": "hubert", "weights": weights}, {"name": "hubert", "weights": weights, "max_batch_s": 5}]
+    with pytest.raises(ConfigError, match="two of them are the same encoder hubert@"):
+        plan_extraction(config(corpus, encoders=encoders))
+
+
+@pytest.mark.parametrize("duration_s", [float("nan"), float("inf"), -1.0])
+def test_what_is_no_duration_is_refused(corpus: Path, duration_s: float):
+    manifest = read_manifest(corpus / "m.parquet")
+    column = pa.array([duration_s, *manifest.table["duration_s"].to_pylist()[1:]], pa.float64())
+    table = manifest.table.set_column(manifest.table.schema.get_field_index("duration_s"), "duration_s", column)
+    write_manifest(replace(manifest, table=table), corpus / "m.parquet")
+    with pytest.raises(ManifestError, match="clip clip_000: a duration of"):
+        plan_extraction(config(corpus))
 
 
 def test_parts_of_a_job_array_share_out_the_clips(corpus: Path):
@@ -148,4 +186,4 @@ def test_nothing_left_makes_no_shards(corpus: Path):
     settings = config(corpus, encoders=[{"name": "hashing"}])
     store_sentences(plan_extraction(settings), corpus, range(NUM_CLIPS))
     plan = plan_extraction(settings)
-    assert (plan.num_pending, plan.media_s, len(cut_shards(plan, settings, 2))) == (0, 0.0, 0)
+    assert (plan.num_pending, plan.media_s, len(cut_shards(plan, settings, TWO_ACTORS))) == (0, 0.0, 0)
