@@ -31,6 +31,7 @@ app.add_typer(encoders_app, name="encoders")
 
 # What the command line toolkit exits with after Ctrl-C.
 INTERRUPTED = 130
+TERMINATED = 143
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="[CONFIG.yaml] [key.sub=value]...", show_default=False)]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the resolved config and stop.")]
@@ -47,8 +48,9 @@ def main() -> None:
         reason = " ".join(str(error.strerror or error).split())
         _fail(f"{error.filename or 'a file'}: {reason}; check that it exists, that you may use it and that there is room", 1)
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:
-            print("mer-ray: interrupted; what is done is kept, the same command goes on from there", file=sys.stderr)
+        if ended.code in (INTERRUPTED, TERMINATED):
+            how = "interrupted" if ended.code == INTERRUPTED else "ended by SIGTERM"
+            print(f"mer-ray: {how}; what is done is kept, the same command goes on from there", file=sys.stderr)
         raise
 
 

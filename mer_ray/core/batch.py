@@ -53,7 +53,7 @@ class Batch:
 
 @dataclass
 class Predictions:
-    """A model's output: `logits` (B, C), `values[name]` (B,), and `attention` (B, S) over `attention_names` (S,)."""
+    """A model's output: `logits` (B, C), `values[name]` (B,), and `attention` (B, S) over `attention_names` (S,), NaN where absent."""
 
     logits: Tensor
     values: dict[str, Tensor] = field(default_factory=dict)

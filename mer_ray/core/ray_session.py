@@ -2,11 +2,14 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import ray
 from ray.exceptions import AuthenticationError, RaySystemError
@@ -30,10 +33,29 @@ def ray_session() -> Iterator[None]:
         yield
         return
     connect()
+    with _ended_by_sigterm():
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let the signal that ends jobs on clusters unwind the program, as Ctrl-C does: Ray's own handler would abort it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
-        ray.shutdown()
+        # None: a handler that Python did not set, which cannot be put back.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def connect() -> None:

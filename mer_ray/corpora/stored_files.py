@@ -38,7 +38,7 @@ def find_files(paths: Iterable[str], root: str) -> dict[str, int | FileFault]:
 def _local_size(path: str, root: str) -> int | FileFault:
     linked = why_linked_outside(path, root)
     if linked:
-        return FileFault(linked, f"files that lie in {root}; set `root` to a folder that holds all of them")
+        return FileFault(linked, f"files that lie in {root}; set corpus.root to a folder that holds all of them")
     full = resolve_path(root, path)
     try:
         status = os.stat(full)

@@ -108,7 +108,7 @@ def _check_sources(scan: Scan, root: str) -> list[Fault]:
             outside = None if row[name] is None else why_outside(row[name], root)
             if outside:
                 faults.append(
-                    scan.fault(index, name, f"{row[name]!r} {outside}", f"paths below {root}; set `root` to a folder above all files")
+                    scan.fault(index, name, f"{row[name]!r} {outside}", f"paths below {root}; set corpus.root to a folder above all files")
                 )
     return faults
 

@@ -64,7 +64,7 @@ def _estimate(plan: ExtractionPlan, passes: list[Pass], config: ExtractConfig, l
     where = f"this machine; the run is planned for {workers}"
     if layout.device == "cuda" and not torch.cuda.is_available():
         where += ". No GPU is here: time, GPU-hours and money are those of a CPU; ask again on a GPU machine"
-    return estimate_table(estimate, costs, where)
+    return estimate_table(estimate, costs, where, layout.num_gpus > 0)
 
 
 def _plan_table(plan: ExtractionPlan, passes: list[Pass]) -> Table:

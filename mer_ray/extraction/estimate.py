@@ -62,7 +62,7 @@ def estimate_pass(plan: ExtractionPlan, keys: Sequence[str], config: ExtractConf
     return Estimate(len(shards), wall_s, stored, gpu_hours, usd)
 
 
-def estimate_table(estimate: Estimate, costs: Sequence[Costs], where: str) -> Table:
+def estimate_table(estimate: Estimate, costs: Sequence[Costs], where: str, uses_gpus: bool) -> Table:
     """The estimate as `--dry-run` shows it."""
     num_clips, media_s = sum(cost.num_clips for cost in costs), sum(cost.media_s for cost in costs)
     rows: list[tuple[str, str]] = [
@@ -72,9 +72,9 @@ def estimate_table(estimate: Estimate, costs: Sequence[Costs], where: str) -> Ta
             "bytes in the store",
             f"{estimate.stored_bytes / 1e9:.3f} GB" if estimate.stored_bytes >= 1e8 else f"{estimate.stored_bytes / 1e6:.2f} MB",
         ),
-        ("GPU-hours", f"{estimate.gpu_hours:.2f}"),
+        ("GPU-hours", f"{estimate.gpu_hours:.2f}" if uses_gpus else "none: no GPU takes part"),
     ]
-    if estimate.usd is not None:
+    if estimate.usd is not None and uses_gpus:
         rows.append(("money", f"{estimate.usd:.2f} USD"))
     note = (
         f"from a sample of {num_clips} clips, {media_s:.0f} s of media, measured in {sum(cost.sample_s for cost in costs):.0f} s on {where}"

@@ -4,7 +4,7 @@ import time
 from time import perf_counter
 
 from mer_ray.core.artefacts import write_json
-from mer_ray.core.errors import ConfigError, RunError
+from mer_ray.core.errors import RunError
 from mer_ray.core.progress import track
 from mer_ray.core.ray_session import ray_session
 from mer_ray.extraction.config import ExtractConfig
@@ -118,8 +118,6 @@ def _stop_at(config: ExtractConfig, layout: Layout) -> float | None:
     """When the budget is spent, in seconds since the epoch."""
     limits = [] if config.budget.hours is None else [config.budget.hours]
     if config.budget.usd is not None and config.price_per_gpu_hour:
-        if not layout.num_gpus:
-            raise ConfigError("budget.usd: bounds what GPUs cost, but this run uses none; set budget.hours")
         limits.append(config.budget.usd / (config.price_per_gpu_hour * layout.num_gpus))
     return time.time() + 3600 * min(limits) if limits else None
 

@@ -81,6 +81,8 @@ def _gpus_per_actor(config: ExtractConfig, machines: Machines) -> float:
         wanted = float(machines.num_gpus > 0 and config.device != "cpu")
     if config.device == "cuda" and not wanted:
         raise ClusterError(f"device: cuda needs a GPU for each actor, the cluster has {machines.num_gpus:g}; set device=cpu, or add GPUs")
+    if config.budget.usd is not None and not wanted:
+        raise ClusterError(f"budget.usd: bounds what GPUs cost; there are {machines.num_gpus:g}, and the run uses none; set budget.hours")
     if wanted > machines.num_gpus:
         raise ClusterError(
             f"gpus_per_actor: {wanted:g} GPUs asked for, the cluster has {machines.num_gpus:g}; set gpus_per_actor=0 for CPUs"

@@ -231,6 +231,7 @@ class ShardWriter:
                 if failures:
                     write_failures(self.store, self.corpus, key, failures)
                 report.done[key], report.failed[key] = len(features), len(failures)
+                report.lacking[key] = sum(row.features.num_frames == 0 for row in features)
                 report.failures += [(key, row.clip_id, row.message) for row in failures]
         report.failures = report.failures[:MAX_REPORTED_FAILURES]
 

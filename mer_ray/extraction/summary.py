@@ -20,15 +20,16 @@ MAX_PRINTED_FAILURES = 10
 class ExtractSummary:
     """Counts of clips per encoder key, and where the time went.
 
-    `done` and `failed` are of this run, `skipped` of runs before, `standing` all failures of present inputs. `work_s` runs from
-    the first shard's start to the last shard's end of each pass; `seconds` of the stages are summed over all workers,
-    `capacity_s` is what they could have worked.
+    `done` and `failed` are of this run, `lacking` those of `done` whose clip lacks the modality or any face, `skipped` of runs
+    before, `standing` all failures of present inputs. `work_s` runs from the first shard's start to the last shard's end of each
+    pass; `seconds` of the stages are summed over all workers, `capacity_s` is what they could have worked.
     """
 
     done: dict[str, int]
     failed: dict[str, int]
     skipped: dict[str, int]
     standing: dict[str, int] = field(default_factory=dict)
+    lacking: dict[str, int] = field(default_factory=dict)
     num_wanted: int = 0
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     num_clips: int = 0
@@ -73,6 +74,7 @@ class ExtractSummary:
         for key in report.done:
             self.done[key] += report.done[key]
             self.failed[key] += report.failed[key]
+            self.lacking[key] = self.lacking.get(key, 0) + report.lacking[key]
         # The store has all of them; the summary shows enough to see what is wrong, and stays small for a million clips.
         self.failures = (self.failures + report.failures)[:MAX_SHOWN_FAILURES]
         self.real_units += report.real_units
@@ -104,8 +106,10 @@ class ExtractSummary:
 
     def tables(self) -> list[Table]:
         """The summary as the command line shows it."""
-        columns = ("encoder", "done", "failed", "done before", "failed in all")
-        rows = tuple((key, self.done[key], self.failed[key], self.skipped[key], self.standing[key]) for key in self.done)
+        columns = ("encoder", "done", "of these without data", "failed", "done before", "failed in all")
+        rows = tuple(
+            (key, self.done[key], self.lacking.get(key, 0), self.failed[key], self.skipped[key], self.standing[key]) for key in self.done
+        )
         if not self.num_clips:
             return [Table("Extraction", columns, rows, ("Nothing was left to do.",))]
         tables = [Table("Extraction", columns, rows, self._notes())]

@@ -57,7 +57,8 @@ class AttentionFusion(FusionModel):
         scores_BS = self.attention(hidden_BSH.flatten(1)).float().masked_fill(absent_BS, LOWEST)
         attention_BS = torch.softmax(scores_BS, dim=1)
         z_BH = (attention_BS.to(hidden_BSH.dtype)[:, :, None] * hidden_BSH).sum(dim=1)
-        shown_BS = attention_BS.detach().masked_fill(absent_BS, 0.0)
+        # A confident softmax reaches 0 for what is there: only NaN says that a stream was absent.
+        shown_BS = attention_BS.detach().masked_fill(absent_BS, torch.nan)
         return Predictions(self.emotion_head(z_BH).float(), self._values(z_BH), shown_BS, self.names)
 
     def _values(self, z_BH: torch.Tensor) -> dict[str, torch.Tensor]:

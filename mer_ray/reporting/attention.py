@@ -19,8 +19,8 @@ def stream_modalities(run: Run, names: tuple[str, ...]) -> list[str]:
 
 
 def heard_streams(predictions: SplitPredictions) -> npt.NDArray[np.bool_]:
-    """Where a stream had data: the model gives absent streams weight 0, or the run stores NaN."""
-    return np.nan_to_num(predictions.attention_NS) > 0
+    """Where a stream had data: the weight of an absent stream is NaN."""
+    return np.isfinite(predictions.attention_NS)
 
 
 def attention_by_class(predictions: SplitPredictions, run: Run) -> dict[str, Any] | None:

@@ -62,11 +62,11 @@ def test_valid_rows_have_no_faults():
             {"path": ["../a.wav"], "audio_path": ["/else/a.wav"], "faces_path": ["s3://b/a.npy"]},
             [
                 "row 2, clip 'c0', path: '../a.wav' leaves the root through '..'; allowed: paths below /data; "
-                "set `root` to a folder above all files",
+                "set corpus.root to a folder above all files",
                 "row 2, clip 'c0', audio_path: '/else/a.wav' is an absolute path outside the root; allowed: paths below /data; "
-                "set `root` to a folder above all files",
+                "set corpus.root to a folder above all files",
                 "row 2, clip 'c0', faces_path: 's3://b/a.npy' is a URL outside the root; allowed: paths below /data; "
-                "set `root` to a folder above all files",
+                "set corpus.root to a folder above all files",
             ],
         ),
         ({"emotion": ["Hapy"]}, ["row 2, clip 'c0', emotion: unknown label 'Hapy'; did you mean 'happy'?; allowed: sad, happy"]),

@@ -52,6 +52,8 @@ def test_what_does_not_fit_is_refused_with_what_does():
         choose_layout(config(decode="ahead"), Machines(1, 1.0, 8e9))
     with pytest.raises(ClusterError, match="device: cuda needs a GPU for each actor, the cluster has 0"):
         choose_layout(config(device="cuda"), CPUS)
+    with pytest.raises(ClusterError, match=r"budget\.usd: bounds what GPUs cost; there are 0"):
+        choose_layout(config(budget={"usd": 5}, price_per_gpu_hour=2), CPUS)
     with pytest.raises(ClusterError, match=r"gpus_per_actor: 1\.5 is neither a share of one GPU nor a whole number"):
         choose_layout(config(gpus_per_actor=1.5), GPUS)
 

@@ -32,4 +32,4 @@ def test_a_clip_without_streams_predicts_the_heads_biases():
     x = {"tone": torch.zeros(1, 5), "face": torch.zeros(1, 4)}
     found = model(Batch(x, {name: torch.tensor([False]) for name in x}, torch.tensor([0]), {}))
     assert torch.allclose(found.logits[0], model.emotion_head.bias) and torch.allclose(found.values["valence"], model.value_heads.bias)
-    assert found.attention.tolist() == [[0, 0]]
+    assert found.attention.isnan().all()
