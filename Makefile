@@ -7,6 +7,7 @@ BIN := .venv/bin
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "mer_ray needs Python >= 3.11; set PYTHON=/path/to/python3.11"; exit 1)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing mer_ray: about 7 GB, some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -15,8 +16,8 @@ setup: .venv/.ready  ## make .venv and install everything
 demo: setup  ## synthetic clips -> features -> four trainings -> report, no GPU, about 2 minutes on 2 cores
 	$(BIN)/mer-ray run jobs/demo.yaml
 
-test: setup check  ## checks and all tests but those of chaos
-	$(BIN)/pytest -m "not chaos"
+test: setup check unit  ## checks and all tests but those of chaos
+	$(BIN)/pytest -m "(slow or ray or browser) and not chaos"
 
 unit: setup  ## the fast tests
 	$(BIN)/pytest -n 2 -m "not slow and not ray and not browser and not chaos"

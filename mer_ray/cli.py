@@ -32,6 +32,7 @@ app.add_typer(encoders_app, name="encoders")
 # What the command line toolkit exits with after Ctrl-C.
 INTERRUPTED = 130
 TERMINATED = 143
+PIPE_WIDTH = 160
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="[CONFIG.yaml] [key.sub=value]...", show_default=False)]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the resolved config and stop.")]
@@ -70,7 +71,7 @@ def run(words: Words = None, print_config: PrintConfig = False, dry_run: DryRun 
     if path is None:
         raise ConfigError("run: name a job file: mer-ray run JOB.yaml [vars.name=value]...")
     job = load_job(path, overrides)
-    console = Console()
+    console = _console()
     if print_config:
         _print(job.to_yaml())
         return
@@ -187,7 +188,7 @@ def report(
     from mer_ray.workflow.verbs import VERBS
 
     verb = VERBS["report"]
-    _show(verb.run(verb.config_class(runs=tuple(runs), out=out, metric=metric, ceilings=ceilings)), Console())
+    _show(verb.run(verb.config_class(runs=tuple(runs), out=out, metric=metric, ceilings=ceilings)), _console())
 
 
 @encoders_app.callback(invoke_without_command=True)
@@ -196,7 +197,7 @@ def encoders(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         from mer_ray.encoders.catalogue import list_encoders
 
-        _show(list_encoders(), Console())
+        _show(list_encoders(), _console())
 
 
 @encoders_app.command("convert")
@@ -207,7 +208,7 @@ def encoders_convert(
     """Turn a pickled checkpoint into safetensors, without running what lies in it."""
     from mer_ray.encoders.convert import convert_checkpoint
 
-    convert_checkpoint(file, out).table().show(Console())
+    convert_checkpoint(file, out).table().show(_console())
 
 
 @encoders_app.command("fetch")
@@ -221,7 +222,7 @@ def encoders_fetch(
     path, overrides = _split(words)
     if path is None:
         raise ConfigError("encoders fetch: name a job file: mer-ray encoders fetch JOB.yaml [vars.name=value]... --to DIR")
-    _show(fetch_job(path, overrides, to).tables(), Console())
+    _show(fetch_job(path, overrides, to).tables(), _console())
 
 
 StorePlace = Annotated[str, typer.Argument(metavar="STORE", help="A folder or s3://bucket/prefix.", show_default=False)]
@@ -233,7 +234,7 @@ def store_ls(store: StorePlace) -> None:
     from mer_ray.store.layout import open_store
     from mer_ray.store.overview import list_store
 
-    list_store(open_store(store)).show(Console())
+    list_store(open_store(store)).show(_console())
 
 
 @store_app.command("check")
@@ -245,7 +246,7 @@ def store_check(
     from mer_ray.store.layout import open_store
 
     report = check_store(open_store(store), deep)
-    report.table().show(Console())
+    report.table().show(_console())
     if report.faults:
         _fail("\n".join(report.faults), 1)
 
@@ -262,7 +263,7 @@ def store_compact(
     from mer_ray.store.layout import open_store
     from mer_ray.store.overview import compact_store
 
-    compact_store(open_store(store), corpus, encoder).show(Console())
+    compact_store(open_store(store), corpus, encoder).show(_console())
 
 
 @store_app.command("remove")
@@ -277,7 +278,7 @@ def store_remove(
     from mer_ray.store.layout import open_store
     from mer_ray.store.removal import read_clip_ids, remove_clips
 
-    remove_clips(open_store(store), read_clip_ids(clips), corpus).table().show(Console())
+    remove_clips(open_store(store), read_clip_ids(clips), corpus).table().show(_console())
 
 
 @app.command()
@@ -290,7 +291,7 @@ def bench(
     """Measure the project's figures side by side, print a table, write them as JSON."""
     from mer_ray.bench.run import run_bench
 
-    run_bench(names or [], out).show(Console())
+    run_bench(names or [], out).show(_console())
 
 
 @app.command()
@@ -299,7 +300,7 @@ def doctor() -> None:
     from mer_ray.workflow.doctor import examine
 
     table, well = examine(Path.cwd())
-    table.show(Console())
+    table.show(_console())
     if not well:
         raise typer.Exit(1)
 
@@ -324,7 +325,7 @@ def _run_verb(
     path, overrides = _split(words)
     data = apply_overrides(load_yaml(path) if path else {}, overrides)
     config = parse_config(verb.config_class, {**defaults, **data, **flags}, str(path or f"mer-ray {name}"))
-    console = Console()
+    console = _console()
     if print_config:
         _print(dump_yaml(config))
     elif dry_run:
@@ -344,6 +345,11 @@ def _split(words: list[str] | None) -> tuple[Path | None, list[str]]:
 def _show(tables: list[Table] | tuple[Table, ...], console: Console) -> None:
     for table in tables:
         table.show(console)
+
+
+def _console() -> Console:
+    """The terminal as wide as it is; files and pipes get room for tables."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
 
 
 def _print(text: str) -> None:
