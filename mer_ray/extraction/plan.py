@@ -91,49 +91,55 @@ def plan_extraction(config: ExtractConfig) -> ExtractionPlan:
         StoreError: the store cannot be read.
 
     """
-    for encoder in config.encoders:
-        encoder.check()
-        check_detector(encoder.input_format)
     manifest = read_manifest(config.manifest)
     clips = [clip for clip in manifest.clips() if config.part is None or is_in_part(clip.clip_id, config.part)]
     check_durations(config, clips)
-    keys: dict[str, EncoderConfig] = {}
-    for encoder in config.encoders:
-        if (key := encoder_key(encoder)) in keys:
-            raise ConfigError(f"encoders: two of them are the same encoder {key}: they differ only in where or how fast; remove one")
-        keys[key] = encoder
+    keys = _by_key(config)
     formats = dict.fromkeys(encoder.input_format for encoder in keys.values())
     stamps = stamp_files(path for wanted in formats for clip in clips if (path := source_path(clip, wanted)) is not None)
-    # Encoders that read the same thing share the hashes.
-    by_format = {wanted: pa.array([input_hash(clip, wanted, stamps) for clip in clips], pa.string()) for wanted in formats}
-    absent = {
-        wanted: np.array([(path := source_path(clip, wanted)) is not None and stamps[path] == ABSENT for clip in clips], bool)
-        for wanted in formats
-    }
-    hashes = {key: by_format[encoder.input_format] for key, encoder in keys.items()}
-    store, clip_ids = open_store(config.store), pa.array([clip.clip_id for clip in clips], pa.string())
-    lacks = {}
-    for key in keys:
-        wanted_rows = pa.table({"clip_id": clip_ids, "input_hash": hashes[key], "row": np.arange(len(clips))})
-        left = left_to_do(store, manifest.facts.corpus, key, wanted_rows, retry_failed=config.retry_failed)
-        lacks[key] = np.zeros(len(clips), bool)
-        lacks[key][left["row"].to_numpy()] = True
-        if (is_absent := absent[keys[key].input_format]).any():
-            # Files that were archived, or are not mounted: their features are what is known of them.
-            done = pc.is_in(clip_ids, value_set=read_done(store, manifest.facts.corpus, key)["clip_id"])
-            lacks[key] &= ~(is_absent & done.to_numpy(zero_copy_only=False))
-    _refuse_unmounted(config, manifest, stamps, any(lacks[key].any() for key in keys if absent[keys[key].input_format].any()))
+    # Encoders that read the same thing share it.
+    hashes_of = {wanted: pa.array([input_hash(clip, wanted, stamps) for clip in clips], pa.string()) for wanted in formats}
+    absent_of = {wanted: np.array([stamps.get(source_path(clip, wanted) or "") == ABSENT for clip in clips], bool) for wanted in formats}
+    hashes = {key: hashes_of[encoder.input_format] for key, encoder in keys.items()}
+    absent = {key: absent_of[encoder.input_format] for key, encoder in keys.items()}
+    clip_ids = pa.array([clip.clip_id for clip in clips], pa.string())
+    lacks = {key: _find_lacking(config, manifest.facts.corpus, key, clip_ids, hashes[key], absent[key]) for key in keys}
+    if any((lacks[key] & absent[key]).any() for key in keys) and all(stamp == ABSENT for stamp in stamps.values()):
+        _refuse_unmounted(config, manifest)
     return ExtractionPlan(manifest.facts, clips, keys, hashes, lacks)
 
 
-def _refuse_unmounted(config: ExtractConfig, manifest: Manifest, stamps: Mapping[str, str], is_needed: bool) -> None:
+def _by_key(config: ExtractConfig) -> dict[str, EncoderConfig]:
+    """The encoders, checked as far as that goes without loading weights."""
+    keys: dict[str, EncoderConfig] = {}
+    for encoder in config.encoders:
+        encoder.check()
+        check_detector(encoder.input_format)
+        if (key := encoder_key(encoder)) in keys:
+            raise ConfigError(f"encoders: two of them are the same encoder {key}: they differ only in where or how fast; remove one")
+        keys[key] = encoder
+    return keys
+
+
+def _find_lacking(config: ExtractConfig, corpus: str, key: str, clip_ids: pa.Array, hashes: pa.Array, absent_N: BoolArray) -> BoolArray:
+    """(N,): the clip lacks this encoder."""
+    store = open_store(config.store)
+    wanted = pa.table({"clip_id": clip_ids, "input_hash": hashes, "row": np.arange(len(clip_ids))})
+    lacks_N = np.zeros(len(clip_ids), bool)
+    lacks_N[left_to_do(store, corpus, key, wanted, retry_failed=config.retry_failed)["row"].to_numpy()] = True
+    if absent_N.any():
+        # Files that were archived, or are not mounted: their features are what is known of them.
+        done_N = pc.is_in(clip_ids, value_set=read_done(store, corpus, key)["clip_id"]).to_numpy(zero_copy_only=False)
+        lacks_N &= ~(absent_N & done_N)
+    return lacks_N
+
+
+def _refuse_unmounted(config: ExtractConfig, manifest: Manifest) -> None:
     """Refuse to go through a whole corpus none of whose files is there; a part may miss its few files by chance."""
-    if not is_needed or not stamps or any(stamp != ABSENT for stamp in stamps.values()):
-        return
-    others = stamp_files(path for clip in manifest.clips() for path in (clip.path, clip.audio_path, clip.video_path) if path)
-    if all(stamp == ABSENT for stamp in others.values()):
+    stamps = stamp_files(path for clip in manifest.clips() for path in (clip.path, clip.audio_path, clip.video_path) if path)
+    if all(stamp == ABSENT for stamp in stamps.values()):
         raise ManifestError(
-            f"{config.manifest}: none of its {len(others)} media files is there, e.g. {next(iter(stamps))}; "
+            f"{config.manifest}: none of its {len(stamps)} media files is there, e.g. {next(iter(stamps))}; "
             f"mount or mend the root {manifest.facts.root}, or make the manifest again"
         )
 

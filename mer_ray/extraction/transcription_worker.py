@@ -1,5 +1,6 @@
 """One shard from sound to a part of transcripts, without Ray. Faults of a clip become failure rows."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.decoders.remote import is_remote
 from mer_ray.extraction.inputs import source_path
-from mer_ray.extraction.media_cache import Copies, fetched
+from mer_ray.extraction.media_cache import Copies, fetched, refuse_outage
 from mer_ray.extraction.shard_encoder import attempt
 from mer_ray.extraction.shard_report import Fault
 from mer_ray.extraction.transcription_model import SAMPLE_RATE_HZ, Transcript, WhisperConfig, WhisperTranscriber
@@ -32,6 +33,7 @@ class TranscriptionWorker:
         self.transcriber = WhisperTranscriber(config, device)
         self.model = config.identity()
         self.folder, self.limits = folder, limits
+        self.computing = threading.Lock()
 
     def process(self, shard: TranscriptionShard) -> list[TranscriptRow]:
         """A row per clip, written.
@@ -42,9 +44,11 @@ class TranscriptionWorker:
         """
         paths = [path for clip, _ in shard.clips if (path := source_path(clip, SOUND)) is not None and is_remote(path)]
         with fetched(dict.fromkeys(paths), self.limits) as copies:
-            sounds = [self._decode(clip, copies) for clip, _ in shard.clips]
-        heard = [number for number, sound in enumerate(sounds) if isinstance(sound, Audio)]
-        transcripts = dict(zip(heard, self._transcribe([sounds[number].samples for number in heard]), strict=True))  # type: ignore[union-attr]
+            refuse_outage(copies)
+            with self.computing:
+                sounds = [self._decode(clip, copies) for clip, _ in shard.clips]
+                heard = {number: sound.samples for number, sound in enumerate(sounds) if isinstance(sound, Audio)}
+                transcripts = dict(zip(heard, self._transcribe(list(heard.values())), strict=True))
         rows = [
             self._row(clip, input_hash, transcripts.get(number, sounds[number])) for number, (clip, input_hash) in enumerate(shard.clips)
         ]

@@ -55,7 +55,7 @@ def nodes(chaos_folder: Path) -> Iterator[Nodes]:
 
 
 def is_at_work(nodes: Nodes, driver: Driver) -> bool:
-    return driver.poll() is not None or bool(working(nodes.process.pid, "_ShardActor)).submit"))
+    return driver.poll() is not None or bool(working(nodes.process.pid, "(ShardActor)).submit"))
 
 
 def test_killed_nodes_lose_and_repeat_nothing(corpus: ChaosCorpus, reference: Path, nodes: Nodes, chaos_folder: Path):

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 
 NUM_KILLS = 30
 # What Ray calls a worker that decodes, and an actor that encodes and writes.
-DECODING, ENCODING = "_decode_rows", "_ShardActor)).submit"
+DECODING, ENCODING = "_decode_rows", "(ShardActor)).submit"
 
 
 def extract_under_kills(drivers: Zygote, cluster_pid: int, config: dict[str, object], seed: int, kills: Counter[str]) -> None:
