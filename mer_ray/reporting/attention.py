@@ -19,7 +19,7 @@ def stream_modalities(run: Run, names: tuple[str, ...]) -> list[str]:
 
 
 def heard_streams(predictions: SplitPredictions) -> npt.NDArray[np.bool_]:
-    """Where a stream had data: the weight of an absent stream is NaN."""
+    """Where a stream had data: the weight of an absent stream is null in the file, NaN here."""
     return np.isfinite(predictions.attention_NS)
 
 

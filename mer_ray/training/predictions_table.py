@@ -36,7 +36,11 @@ def to_table(predicted: Predicted, data: TrainingData, split: str, fold: int | N
         **predicted.values,
         "label_emotion": label_names,
         **{f"label_{name}": pa.array(data.values[name][rows], from_pandas=True) for name in data.task.values},
-        **{f"attention_{name}": predicted.attention_NS[:, number] for number, name in enumerate(predicted.attention_names)},
+        # Null where the stream was absent.
+        **{
+            f"attention_{name}": pa.array(predicted.attention_NS[:, number], from_pandas=True)
+            for number, name in enumerate(predicted.attention_names)
+        },
     }
     return pa.table(columns, schema=predictions_schema(data.task, predicted.attention_names))
 

@@ -58,7 +58,7 @@ def write_run(
             weights = np.exp(random.normal(size=len(streams))) * (
                 [0, *[1] * (len(streams) - 1)] if clip % 10 == 0 and len(streams) > 1 else 1
             )
-            shares = np.where(weights > 0, weights / weights.sum(), np.nan)
+            shares = [weight / weights.sum() if weight > 0 else None for weight in weights]
             row |= {f"attention_{stream}": weight for stream, weight in zip(attention_names, shares, strict=False)}
             rows.append(row)
         kept = slice(num_unlabelled, None)
