@@ -114,6 +114,7 @@ def _read_members(path: Path) -> dict[str, dict[Any, Any]]:
                 raise ManifestError(f"{path}: {large} unpacks to {sizes[large]} bytes; at most {MAX_MEMBER_BYTES} are read")
             # `read` stops at the size that the archive's own directory names.
             contents = {name.removesuffix(".npy"): archive.read(name) for name in wanted if name in sizes}
+    # zipfile says RuntimeError of encrypted members and NotImplementedError of unknown compressions.
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise ManifestError(f"{path}: not a .npz file that can be read ({error}); copy it again") from error
     return {name: _unpack(path, name, content) for name, content in contents.items()}

@@ -59,5 +59,5 @@ def _sizes(checkpoint: Checkpoint) -> tuple[object, ...]:
 
 
 def _modality(config_class: type[EncoderConfig]) -> Modality:
-    getter = config_class.input_format.fget  # type: ignore[attr-defined]
+    getter = typing.cast(property, config_class.input_format).fget
     return MODALITY_OF_FORMAT[typing.get_type_hints(getter)["return"]]

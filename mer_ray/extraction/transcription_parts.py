@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,7 +72,7 @@ def read_rows(folder: Path, model: str) -> dict[tuple[str, str], TranscriptRow]:
         StoreError: a part is damaged.
 
     """
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     for path in sorted(folder.glob("part-*.parquet")):
         try:
             found += pq.read_table(path, schema=PART_SCHEMA, filters=[("model", "=", model)]).to_pylist()
@@ -79,5 +80,5 @@ def read_rows(folder: Path, model: str) -> dict[tuple[str, str], TranscriptRow]:
             raise StoreError(f"{path}: not a part that can be read ({error}); remove it, and its clips are transcribed again") from error
     # What stands last wins.
     found.sort(key=lambda row: (row["error_type"] is None, row["time"]))
-    rows = [TranscriptRow(**{name: value for name, value in row.items() if name != "time"}) for row in found]  # type: ignore[arg-type]
+    rows = [TranscriptRow(**{name: value for name, value in row.items() if name != "time"}) for row in found]
     return {(row.clip_id, row.input_hash): row for row in rows}

@@ -221,9 +221,13 @@ def test_beats_keep_a_lease_fresh(store, monkeypatch):
     with hold_leases(store, "emodb", [KEY]) as leases:
         path = Path(folder_of(store), "_lease-1-of-1.json")
         os.utime(path, (1000, 1000))
-        while path.stat().st_mtime == 1000:
+        deadline_s = time.monotonic() + 30
+        while path.stat().st_mtime == 1000 and time.monotonic() < deadline_s:
             time.sleep(0.005)
+        assert time.time() - path.stat().st_mtime < 60
         leases.check()
+        with pytest.raises(StoreError, match="_lease-1-of-1"), hold_leases(store, "emodb", [KEY]):
+            pass
 
 
 def test_storage_that_no_longer_answers_ends_the_lease(store, monkeypatch):
