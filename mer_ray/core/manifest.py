@@ -33,6 +33,8 @@ MANIFEST_SCHEMA = pa.schema(
         ("duration_s", pa.float64()),
         ("num_bytes", pa.int64()),
         ("speaker_id", pa.string()),
+        ("sex", pa.string()),
+        ("corpus", pa.string()),
         ("split", pa.string()),
         ("fold", pa.int32()),
         ("text", pa.string()),
@@ -48,7 +50,10 @@ MANIFEST_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ManifestFacts:
-    """What holds for the whole corpus: name, classes in order, value ranges, the root of relative paths, version."""
+    """What holds for the whole corpus: name, classes in order, value ranges, the root of relative paths, version, folds, licence.
+
+    `corpus` names the folder in the store; the manifest's column `corpus` says where a clip of several joined corpora comes from.
+    """
 
     corpus: str
     classes: tuple[str, ...]
@@ -56,6 +61,7 @@ class ManifestFacts:
     value_ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     version: str = "1"
     folds: str | None = None
+    licence: str | None = None
 
 
 @dataclass(frozen=True)

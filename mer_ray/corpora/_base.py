@@ -56,13 +56,15 @@ class Scan:
     `table` has the columns of `MANIFEST_SCHEMA` (`clip_id` null where it has none yet known); `row_numbers[i]` is where
     the user finds row i: the line of a CSV, the place from 1 in a Parquet file or a sorted folder listing. A row
     named by a fault may be in the table (with nulls for what could not be read) or not. `needs_sources`: a row with neither
-    a file nor text is a fault; a corpus that comes with features may have such rows.
+    a file nor text is a fault; a corpus that comes with features may have such rows. `notes` are told to the user, a line each:
+    counts that differ from the published ones, labels left out.
     """
 
     table: pa.Table
     row_numbers: Sequence[int]
     faults: Sequence[Fault] = ()
     needs_sources: bool = True
+    notes: Sequence[str] = ()
 
     @cached_property
     def clip_ids(self) -> list[str | None]:

@@ -83,6 +83,7 @@ def build_manifest(config: ManifestConfig) -> ManifestSummary:
         num_repeated=len(repeats) - len(set(repeats)),
         num_faults=len(faults),
         faults_out=str(config.faults_out) if faults else None,
+        notes=scan.notes,
     )
 
 

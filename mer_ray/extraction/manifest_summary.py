@@ -1,7 +1,7 @@
 """What `mer-ray manifest` says at its end."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,12 @@ class ManifestSummary:
     folds: dict[int, int]
     num_faults: int
     faults_out: str | None
+    notes: tuple[str, ...]
 
     def tables(self) -> list[Table]:
         """What the command line prints."""
         notes = [f"{self.num_repeated} clips show the same media as another clip of their split"] if self.num_repeated else []
+        notes += self.notes
         notes += [f"{self.num_faults} faults, their rows left out: {self.faults_out}"] if self.num_faults else []
         columns = ("clips", "hours", "with sound", "with pictures", "with text", "speakers")
         row = (self.num_clips, self.hours, self.num_audio, self.num_video, self.num_text, self.num_speakers)
@@ -43,9 +45,15 @@ class ManifestSummary:
 
 
 def summarise_manifest(
-    manifest: Manifest, out: str, media: Mapping[str, MediaFacts], num_repeated: int, num_faults: int, faults_out: str | None
+    manifest: Manifest,
+    out: str,
+    media: Mapping[str, MediaFacts],
+    num_repeated: int,
+    num_faults: int,
+    faults_out: str | None,
+    notes: Sequence[str],
 ) -> ManifestSummary:
-    """Count the rows of a manifest; `media`: path -> header."""
+    """Count the rows of a manifest; `media`: path -> header, `notes`: of the scan."""
     table = manifest.table
     paths_of_rows = zip(*[table[name].to_pylist() for name in MEDIA_COLUMNS], strict=True)
     headers_of_rows = [[media[path] for path in paths if path in media] for paths in paths_of_rows]
@@ -67,4 +75,5 @@ def summarise_manifest(
         folds=dict(sorted(folds.items())),
         num_faults=num_faults,
         faults_out=faults_out,
+        notes=tuple(notes),
     )

@@ -1,0 +1,1 @@
+"""SHELL: bundles applied to a store or to raw clips; evaluation and export."""
