@@ -1,6 +1,7 @@
 """Manifest and store -> TrainingData."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from mer_ray.store.catalog import resolve_encoder
 from mer_ray.store.failures import read_failures
 from mer_ray.store.layout import Store, open_store
 from mer_ray.store.reader import read_pooled
+from mer_ray.store.record import EncoderRecord
+from mer_ray.store.schemas import Statistic
 from mer_ray.training.config import FoldsProtocol, SplitsProtocol, TrainConfig
 from mer_ray.training.training_data import IntArray, TrainingData
 
@@ -102,17 +105,41 @@ def _read_streams(config: TrainConfig, corpus: str, clip_ids: list[str]) -> tupl
     return build_streams(config.inputs, found), num_failed
 
 
+@dataclass(frozen=True)
+class EncoderRead:
+    """What a store holds of one encoder: `failed` clips with their reasons, and clips that are `missing`, count as absent in `features`."""
+
+    features: EncoderFeatures
+    failed: dict[str, str]
+    missing: tuple[str, ...]
+
+
+def read_encoder_features(
+    store: Store, corpus: str, record: EncoderRecord, layers: Sequence[str], statistics: Sequence[Statistic], clip_ids: Sequence[str]
+) -> EncoderRead:
+    """Pooled features of clips, in their order; where a clip's newest row is a failure, older features are of other media.
+
+    Raises:
+        StoreError: the store cannot be read.
+
+    """
+    pooled = read_pooled(store, corpus, record, layers, statistics, clip_ids)
+    rows = read_failures(store, corpus, record.key)
+    reasons = dict(zip(rows["clip_id"].to_pylist(), rows["message"].to_pylist(), strict=True))
+    failed = {clip_id: reasons[clip_id] for clip_id in clip_ids if clip_id in reasons}
+    present_N = pooled.present & np.array([clip_id not in failed for clip_id in clip_ids], dtype=bool)
+    features = EncoderFeatures(record.key, record.modality, tuple(layers), present_N, pooled.columns)
+    return EncoderRead(features, failed, tuple(clip_id for clip_id in pooled.missing if clip_id not in failed))
+
+
 def _read_features(store: Store, corpus: str, config: StreamConfig, clip_ids: list[str]) -> tuple[EncoderFeatures, int]:
-    """The features of all clips, and how many of them failed: where a clip's newest row is a failure, older features are of other media."""
+    """The features of all clips, and how many of them failed."""
     record = resolve_encoder(store, corpus, config.encoder)
     layers = pick_layers(config, record.key, list(record.layers))
-    pooled = read_pooled(store, corpus, record, layers, config.statistics, clip_ids)
-    failed = set(read_failures(store, corpus, record.key)["clip_id"].to_pylist())
-    never = [clip_id for clip_id in pooled.missing if clip_id not in failed]
-    if never:
+    read = read_encoder_features(store, corpus, record, layers, config.statistics, clip_ids)
+    if read.missing:
         raise RunError(
-            f"{store.url}: {record.key} lacks features of {len(never)} of {len(clip_ids)} clips (one is {never[0]!r}); "
+            f"{store.url}: {record.key} lacks features of {len(read.missing)} of {len(clip_ids)} clips (one is {read.missing[0]!r}); "
             f"run `mer-ray extract` with this manifest, store and encoder"
         )
-    has_failed_N = np.array([clip_id in failed for clip_id in clip_ids], dtype=bool)
-    return EncoderFeatures(record.key, record.modality, layers, pooled.present & ~has_failed_N, pooled.columns), int(has_failed_N.sum())
+    return read.features, len(read.failed)

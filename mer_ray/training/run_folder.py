@@ -2,6 +2,7 @@
 
 <out>/config.yaml, run.json, metrics.jsonl, scores.json (last: its existence means the run is complete)
 <out>/predictions/<split>.parquet
+<out>/bundle/                                    the trained models, ready to predict
 <out>/selection/<partition>.json                 the candidate that an inner loop chose
 <out>/checkpoints/<fit>/{last,best}.pt, predictions.parquet, finished.json (last: its existence means the fit is finished)
 """

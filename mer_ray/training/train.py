@@ -13,6 +13,8 @@ from mer_ray.core.artefacts import write_json
 from mer_ray.core.config import identity_of
 from mer_ray.core.errors import RunError
 from mer_ray.core.table import Table
+from mer_ray.training.bundle_writing import write_bundle
+from mer_ray.training.calibration import calibrate
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.loading import load_training_data
@@ -125,9 +127,10 @@ def _finish(config: TrainConfig, data: TrainingData, folder: RunFolder, found: l
     tables = {split: pooled.filter(pc.equal(pooled["split"], split)) for split in names}
     for split, table in tables.items():
         write_table(folder.predictions_path(split), table)
-    scores = score_splits(tables, data.task)
+    scores = {**score_splits(tables, data.task), "calibration": calibrate(tables, data.task, config.protocol.has_dev)}
     facts = {**folder.read_facts(), "chosen": chosen_candidates(config, folder, found), "seconds": time.monotonic() - start_s}
     write_json(folder.facts_path, facts)
+    write_bundle(config, data, folder, found, scores, facts)
     write_json(folder.scores_path, scores)
     return RunSummary(folder.root, facts, scores["splits"], was_complete=False)
 

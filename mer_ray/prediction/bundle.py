@@ -1,0 +1,163 @@
+"""A bundle in memory: features in, predictions out. Without Ray.
+
+Shapes: N clips, D feature dimension, C classes, V values.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from mer_ray.batching import EncoderFeatures, Stream, StreamConfig, build_streams, normalise_speakers
+from mer_ray.core.artefacts import digest_file
+from mer_ray.core.errors import RunError
+from mer_ray.core.media_types import BoolArray, FloatArray, Modality
+from mer_ray.models import AnyModel, FusionModel
+from mer_ray.prediction.bundle_network import BundleNetwork, GroupInputs, Member
+from mer_ray.training.bundle_facts import (
+    MEAN_PREFIX,
+    MODEL_PREFIX,
+    SCALE_PREFIX,
+    BundleFacts,
+    GroupFacts,
+    MemberFacts,
+    StreamFacts,
+    read_bundle_facts,
+)
+
+PREDICT_BATCH_SIZE = 2048
+
+
+@dataclass(frozen=True)
+class BundlePredictions:
+    """`probs_NC`, `values[name]` (N,) (NaN = nothing to say), and per modality which clips had it, `used[modality]` (N,)."""
+
+    probs_NC: FloatArray
+    values: dict[str, FloatArray]
+    used: dict[Modality, BoolArray]
+
+
+class Bundle:
+    """Trained models ready to predict; `load_bundle` makes it."""
+
+    def __init__(self, folder: Path, facts: BundleFacts, network: BundleNetwork, device: torch.device) -> None:
+        self.folder, self.facts, self.device = folder, facts, device
+        self.network = network.to(device).eval()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The emotions, in the order of the probabilities."""
+        return self.facts.classes
+
+    @cached_property
+    def layers(self) -> dict[str, tuple[str, ...]]:
+        """Per encoder key the layers that any group reads."""
+        read: dict[str, list[str]] = {}
+        for group in self.facts.groups:
+            for stream in group.inputs:
+                read.setdefault(stream.encoder, []).extend(map(str, stream.layers))
+        return {key: tuple(dict.fromkeys(layers)) for key, layers in read.items()}
+
+    def streams_of(self, group: GroupFacts) -> list[tuple[StreamFacts, StreamConfig, tuple[str, ...]]]:
+        """Each stream of a group with the input it comes from and the layers in it."""
+        found = []
+        streams = iter(group.streams)
+        for config in group.inputs:
+            layers = tuple(map(str, config.layers))
+            for part in [(layer,) for layer in layers] if config.combine == "separate" else [layers]:
+                found.append((next(streams), config, part))
+        return found
+
+    @property
+    def needs_speakers(self) -> bool:
+        """Whether features are normalised by each speaker's own clips, so that it must be known who speaks."""
+        return any(group.normalise == "speaker" for group in self.facts.groups)
+
+    def predict_features(self, features: Mapping[str, EncoderFeatures], speaker_ids: Sequence[str | None]) -> BundlePredictions:
+        """Predict N clips from `features[encoder key]`, which hold at least the layers of `layers`.
+
+        Raises:
+            RunError: a clip has no speaker, and the bundle normalises by speaker.
+
+        """
+        found = [self._streams(group, features, speaker_ids) for group in self.facts.groups]
+        num_clips, num_values = len(speaker_ids), len(self.facts.values)
+        probs, values = [np.zeros((0, len(self.classes)), np.float32)], [np.zeros((0, num_values), np.float32)]
+        with torch.inference_mode():
+            for start in range(0, num_clips, PREDICT_BATCH_SIZE):
+                rows = slice(start, start + PREDICT_BATCH_SIZE)
+                probs_BC, values_BV = self.network([self._inputs(streams, rows) for streams in found])
+                probs.append(probs_BC.cpu().numpy())
+                values.append(values_BV.cpu().numpy())
+        used: dict[Modality, BoolArray] = {}
+        for stream in itertools.chain.from_iterable(found):
+            used[stream.spec.modality] = used.get(stream.spec.modality, np.zeros(num_clips, bool)) | stream.present_N
+        values_NV = np.concatenate(values)
+        return BundlePredictions(np.concatenate(probs), {name: values_NV[:, number] for number, name in enumerate(self.facts.values)}, used)
+
+    def _inputs(self, streams: Sequence[Stream], rows: slice) -> GroupInputs:
+        return (
+            {stream.spec.name: torch.tensor(stream.x_ND[rows], device=self.device) for stream in streams},
+            {stream.spec.name: torch.tensor(stream.present_N[rows], device=self.device) for stream in streams},
+        )
+
+    def _streams(self, group: GroupFacts, features: Mapping[str, EncoderFeatures], speaker_ids: Sequence[str | None]) -> list[Stream]:
+        streams = build_streams(group.inputs, [_only_layers_of(stream, features[stream.encoder]) for stream in group.inputs])
+        if group.normalise != "speaker":
+            return streams
+        return [
+            replace(
+                stream,
+                x_ND=normalise_speakers(torch.from_numpy(stream.x_ND), torch.from_numpy(stream.present_N), speaker_ids).numpy(),
+            )
+            for stream in streams
+        ]
+
+
+def _only_layers_of(stream: StreamConfig, features: EncoderFeatures) -> EncoderFeatures:
+    """Streams take all layers that the features name."""
+    return replace(features, layers=tuple(map(str, stream.layers)))
+
+
+def load_bundle(folder: str | Path, device: str = "auto") -> Bundle:
+    """Read a bundle: no Ray, no pickles, no encoders yet. `device` auto is a GPU where torch can use one.
+
+    Raises:
+        RunError: no bundle, one of a later version, or a member that is missing, changed or damaged.
+
+    """
+    root = Path(folder)
+    facts = read_bundle_facts(root)
+    groups = [[_load_member(root, group, member, facts) for member in group.members] for group in facts.groups]
+    chosen = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    return Bundle(root, facts, BundleNetwork(facts, groups), torch.device(chosen))
+
+
+def _load_member(root: Path, group: GroupFacts, member: MemberFacts, facts: BundleFacts) -> Member:
+    path = root / member.file
+    if not path.is_file() or digest_file(path) != member.sha256:
+        raise RunError(
+            f"{path}: {'is not what the bundle was made with' if path.is_file() else 'is missing'}; copy the bundle again, whole"
+        )
+    tensors = safetensors.torch.load_file(path)
+    try:
+        config = TypeAdapter(AnyModel).validate_python(member.model)
+        model: FusionModel = config.build([stream.spec for stream in group.streams], facts.task)
+        model.load_state_dict(
+            {name.removeprefix(MODEL_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(MODEL_PREFIX)}
+        )
+    except (ValidationError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise RunError(f"{path}: does not fit its model ({reason}); use the mer_ray that wrote the bundle, {facts.mer_ray}") from error
+    statistics = {
+        name.removeprefix(MEAN_PREFIX): (tensor, tensors[f"{SCALE_PREFIX}{name.removeprefix(MEAN_PREFIX)}"])
+        for name, tensor in tensors.items()
+        if name.startswith(MEAN_PREFIX)
+    }
+    return Member(model, statistics)

@@ -1,0 +1,88 @@
+"""The arithmetic of a bundle as one network: normalise, every member, temperature, averages, prior.
+
+Shapes: B clips, D feature dimension, C classes, V values, G groups, M members of a group.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mer_ray.core.batch import Batch
+from mer_ray.models import FusionModel
+from mer_ray.training.bundle_facts import BundleFacts, GroupFacts
+
+# Per stream (B, D) and bool (B,).
+GroupInputs = tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
+
+
+class Member(nn.Module):
+    """One trained model behind its own normalisation; `statistics[stream]` are mean and scale (D,), none where inputs come normalised."""
+
+    def __init__(self, model: FusionModel, statistics: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.model = model
+        self.normalised = tuple(statistics)
+        for number, (mean_D, scale_D) in enumerate(statistics.values()):
+            self.register_buffer(f"mean{number}", mean_D)
+            self.register_buffer(f"scale{number}", scale_D)
+
+    def forward(self, streams: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) and values (B, V)."""
+        inputs = {}
+        for name, x_BD in streams.items():
+            if name in self.normalised:
+                number = self.normalised.index(name)
+                x_BD = (x_BD - self.get_buffer(f"mean{number}")) / self.get_buffer(f"scale{number}")
+            inputs[name] = torch.where(present[name][:, None], x_BD, 0.0)
+        unknown_B = torch.full_like(next(iter(present.values())), -1, dtype=torch.int64)
+        predictions = self.model(Batch(inputs, dict(present), unknown_B, {}))
+        values = [predictions.values[name] for name in self.model.task.values]
+        return predictions.logits, torch.stack(values, dim=1) if values else predictions.logits[:, :0]
+
+
+class BundleNetwork(nn.Module):
+    """Probabilities and values of a bundle from features as they are stored, built into streams.
+
+    The members of a group: mean of softmax(logits / temperature). The groups: mean by their weights, over those whose streams a
+    clip has; a clip without any stream gets the prior (our choices).
+    """
+
+    prior_probs_C: Tensor
+    prior_values_V: Tensor
+
+    def __init__(self, facts: BundleFacts, groups: Sequence[Sequence[Member]]) -> None:
+        super().__init__()
+        self.groups = nn.ModuleList(Group(group, members) for group, members in zip(facts.groups, groups, strict=True))
+        self.weights = [group.weight for group in facts.groups]
+        self.register_buffer("prior_probs_C", torch.tensor(facts.prior_probs, dtype=torch.float32))
+        # A value that no training clip had is nothing to fall back on: NaN, which files show as unknown.
+        prior = [float("nan") if value is None else value for value in facts.prior_values]
+        self.register_buffer("prior_values_V", torch.tensor(prior, dtype=torch.float32))
+
+    def forward(self, inputs: Sequence[GroupInputs]) -> tuple[Tensor, Tensor]:
+        """Probabilities (B, C) and values (B, V); `inputs` has the streams of each group and which clips have them."""
+        found = [group(streams, present) for group, (streams, present) in zip(self.groups, inputs, strict=True)]
+        heard = [torch.stack(list(present.values())).any(dim=0) for _, present in inputs]
+        shares_GB = torch.stack([weight * heard_B.float() for weight, heard_B in zip(self.weights, heard, strict=True)])
+        # Divided by 1 where a clip has nothing: those rows are replaced.
+        shares_GB1 = (shares_GB / shares_GB.sum(dim=0).where(torch.stack(heard).any(dim=0), 1.0))[:, :, None]
+        has_input_B1 = torch.stack(heard).any(dim=0)[:, None]
+        probs_BC = (torch.stack([probs_BC for probs_BC, _ in found]) * shares_GB1).sum(dim=0)
+        values_BV = (torch.stack([values_BV for _, values_BV in found]) * shares_GB1).sum(dim=0)
+        return torch.where(has_input_B1, probs_BC, self.prior_probs_C), torch.where(has_input_B1, values_BV, self.prior_values_V)
+
+
+class Group(nn.Module):
+    """The members of one run, averaged."""
+
+    def __init__(self, facts: GroupFacts, members: Sequence[Member]) -> None:
+        super().__init__()
+        self.temperature = facts.temperature
+        self.members = nn.ModuleList(members)
+
+    def forward(self, streams: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Probabilities (B, C) and values (B, V)."""
+        found = [member(streams, present) for member in self.members]
+        probs_MBC = torch.stack([torch.softmax(logits_BC / self.temperature, dim=1) for logits_BC, _ in found])
+        return probs_MBC.mean(dim=0), torch.stack([values_BV for _, values_BV in found]).mean(dim=0)

@@ -1,0 +1,106 @@
+"""`mer-ray bundle`: several runs as one bundle, whose predictions are averaged with weights."""
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import Field, PositiveFloat, model_validator
+
+from mer_ray import __version__
+from mer_ray.core.artefacts import write_text
+from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.errors import ConfigError, RunError
+from mer_ray.core.table import Table
+from mer_ray.training.bundle_facts import (
+    CARD_NAME,
+    FACTS_NAME,
+    MEMBERS_FOLDER,
+    BundleFacts,
+    GroupFacts,
+    read_bundle_facts,
+    write_bundle_facts,
+)
+from mer_ray.training.model_card import write_card
+
+
+class BundleConfig(Config):
+    """Which runs (or bundles) become one bundle in `out`; `weights`, one per run, default equal (our choice)."""
+
+    runs: tuple[Path, ...] = where_or_how_fast(min_length=1)
+    weights: tuple[PositiveFloat, ...] | None = Field(None)
+    out: Path = where_or_how_fast()
+
+    @model_validator(mode="after")
+    def _one_weight_per_run(self) -> Self:
+        if self.weights is not None and len(self.weights) != len(self.runs):
+            raise ValueError(f"weights: {len(self.weights)} for {len(self.runs)} runs; give one per run, or none for equal weights")
+        return self
+
+
+def join_bundles(config: BundleConfig) -> list[Table]:
+    """Write the joint bundle; an older bundle in `out` is replaced as a whole.
+
+    Raises:
+        RunError: a run without a bundle, or `out` holds something that is no bundle.
+        ConfigError: runs that predict other classes or values.
+
+    """
+    folders = [folder / "bundle" if (folder / "bundle" / FACTS_NAME).is_file() else folder for folder in config.runs]
+    if any(config.out.resolve() in (folder.resolve(), *folder.resolve().parents) for folder in folders):
+        raise ConfigError(f"out: {config.out} holds one of the runs, which would be lost; choose another folder")
+    parts = [read_bundle_facts(folder) for folder in folders]
+    _check_alike(config, parts)
+    if config.out.is_dir() and any(config.out.iterdir()) and not (config.out / FACTS_NAME).is_file():
+        raise RunError(f"{config.out}: is not empty and holds no bundle; give another `out`, or empty it")
+    new = config.out.with_name(f".{config.out.name}.{os.getpid()}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    (new / MEMBERS_FOLDER).mkdir(parents=True)
+    weights = config.weights or (1.0,) * len(parts)
+    groups: list[GroupFacts] = []
+    for number, (folder, part, weight) in enumerate(zip(folders, parts, weights, strict=True)):
+        groups += [_copy_group(group, folder, new, number, weight / len(part.groups)) for group in part.groups]
+    joint = parts[0].model_copy(
+        update={
+            "mer_ray": __version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "corpus": ", ".join(dict.fromkeys(part.corpus for part in parts)),
+            "corpus_licence": "; ".join(dict.fromkeys(part.corpus_licence for part in parts if part.corpus_licence)) or None,
+            "prior_probs": tuple(np.average([part.prior_probs for part in parts], axis=0, weights=weights).tolist()),
+            "prior_values": tuple(_mean_of_known([part.prior_values[value] for part in parts]) for value in range(len(parts[0].values))),
+            "encoders": {key: record for part in parts for key, record in part.encoders.items()},
+            "groups": tuple(groups),
+        }
+    )
+    write_text(new / CARD_NAME, write_card(joint))
+    write_bundle_facts(new, joint)
+    shutil.rmtree(config.out, ignore_errors=True)
+    os.replace(new, config.out)
+    rows = tuple((group.run, len(group.members), group.weight, ", ".join(stream.name for stream in group.streams)) for group in groups)
+    return [Table(f"Bundle: {config.out}", ("run", "models", "weight", "streams"), rows)]
+
+
+def _check_alike(config: BundleConfig, parts: list[BundleFacts]) -> None:
+    first = parts[0]
+    for folder, part in zip(config.runs, parts, strict=True):
+        if (part.classes, part.values) != (first.classes, first.values):
+            here, there = (", ".join(one.classes + one.values) for one in (part, first))
+            raise ConfigError(f"runs: {folder} predicts {here}; {config.runs[0]} {there}: only runs that predict the same can be joined")
+
+
+def _copy_group(group: GroupFacts, folder: Path, new: Path, number: int, factor: float) -> GroupFacts:
+    members = []
+    for member in group.members:
+        file = f"{MEMBERS_FOLDER}/{number}-{Path(member.file).name}"
+        if not (folder / member.file).is_file():
+            raise RunError(f"{folder / member.file}: is missing; copy the bundle again, whole")
+        shutil.copyfile(folder / member.file, new / file)
+        members.append(member.model_copy(update={"file": file}))
+    return group.model_copy(update={"members": tuple(members), "weight": group.weight * factor})
+
+
+def _mean_of_known(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,152 @@
+"""`mer-ray predict`: clips and a bundle in, one file of predictions out."""
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mer_ray.core.artefacts import write_text
+from mer_ray.core.manifest import write_manifest
+from mer_ray.core.table import Table
+from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.extract import extract
+from mer_ray.prediction.bundle import Bundle, load_bundle
+from mer_ray.prediction.bundle_encoders import bundle_encoders, is_imported
+from mer_ray.prediction.clip_features import ClipFeatures, read_clip_features
+from mer_ray.prediction.config import PredictConfig
+from mer_ray.prediction.prediction_table import PRIOR, write_predictions
+from mer_ray.prediction.recogniser import Recogniser, check_speakers, predict_table, refuse_imported, with_windows
+from mer_ray.prediction.submission import check_task, complete, read_candidates, to_submission
+from mer_ray.prediction.wanted_clips import WantedClips, clips_of_files, clips_of_manifest
+
+MAX_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class PredictSummary:
+    """What was predicted: counts by emotion, and how many rows had less than all inputs."""
+
+    out: Path
+    table: pa.Table
+    num_modalities: int
+
+    @property
+    def num_prior(self) -> int:
+        """Rows that are the prior, because nothing could be read."""
+        return int(pc.sum(pc.equal(self.table["used"], PRIOR)).as_py() or 0)
+
+    @property
+    def num_partial(self) -> int:
+        """Rows that some modality lacks, the prior ones not counted."""
+        used = [text.count("+") + 1 for text in self.table["used"].to_pylist() if text != PRIOR]
+        return sum(count < self.num_modalities for count in used)
+
+    def tables(self) -> list[Table]:
+        """For people: what is in the file, and what of it to mistrust."""
+        counts = Counter(self.table["emotion"].to_pylist())
+        total = self.table.num_rows
+        rows = tuple((name, count, f"{count / total:.1%}") for name, count in counts.most_common())
+        notes = [f"{self.num_partial} of {total} rows lack a modality, {self.num_prior} are the prior because nothing could be read"]
+        num_abstained = int(pc.sum(self.table["abstained"]).as_py() or 0)
+        notes += [f"{num_abstained} rows are marked as abstained"] if num_abstained else []
+        failed = [(row["clip_id"], row["note"]) for row in self.table.select(["clip_id", "note"]).to_pylist() if row["note"]]
+        notes += [f"{clip_id}: {note}" for clip_id, note in failed[:MAX_SHOWN]]
+        notes += [f"and {len(failed) - MAX_SHOWN} more, see the column note"] if len(failed) > MAX_SHOWN else []
+        return [Table("Predictions", ("emotion", "rows", "share"), rows, (*notes, f"predictions: {self.out}"))]
+
+
+def predict(config: PredictConfig) -> PredictSummary:
+    """Predict every wanted clip; the features that a killed run has made are kept until its file is written.
+
+    Raises:
+        ConfigError, ManifestError, RunError, StoreError: bundle, clips and store do not fit, or cannot be read.
+        ClusterError: the machines do not have what the config asks for.
+
+    """
+    bundle = load_bundle(config.bundle, config.device)
+    if config.format != "table":
+        check_task(bundle.facts, config.format)
+    names = None if config.candidates is None else read_candidates(config.candidates)
+    wanted = _wanted(config, names)
+    check_speakers(bundle, wanted)
+    table = _predict_rows(config, bundle, wanted)
+    if names is not None:
+        table = complete(table, names, bundle.facts)
+    write_predictions(table if config.format == "table" else to_submission(table, config.format), config.out)
+    shutil.rmtree(_work_folder(config), ignore_errors=True)
+    modalities = {stream.modality for group in bundle.facts.groups for stream in group.streams}
+    return PredictSummary(config.out, table, len(modalities))
+
+
+def _wanted(config: PredictConfig, names: list[str] | None) -> WantedClips:
+    if config.manifest is None:
+        wanted = clips_of_files(config.files, config.limits)
+    else:
+        wanted = clips_of_manifest(config.manifest, config.splits, names)
+    return with_windows(wanted, config.window_s, config.hop_s)
+
+
+def _predict_rows(config: PredictConfig, bundle: Bundle, wanted: WantedClips) -> pa.Table:
+    if config.store is None and len(wanted.source_ids) <= config.max_in_process:
+        recogniser = Recogniser(bundle, config.weights, config.limits)
+        return recogniser.predict_clips(wanted, config.without, config.abstain_below)
+    return predict_table(bundle, wanted, _extract_features(config, bundle, wanted), config.abstain_below)
+
+
+def _extract_features(config: PredictConfig, bundle: Bundle, wanted: WantedClips) -> ClipFeatures:
+    """On Ray where something is lacking; of the store only what the bundle reads."""
+    if config.store is None:
+        refuse_imported(bundle, config.without)
+    work = _work_folder(config)
+    write_manifest(wanted.manifest, work / "manifest.parquet")
+    write_text(work / "README.txt", "Features of a prediction that is not finished; run the same command again, or remove this folder.\n")
+    store = config.store or str(work / "store")
+    encoders = bundle_encoders(bundle.facts.encoders, config.weights, config.without)
+    if encoders:
+        extract(
+            ExtractConfig(
+                manifest=work / "manifest.parquet",
+                store=store,
+                encoders=tuple(encoders.values()),
+                # A clip that fails is predicted from what is left of it.
+                max_failure_rate=1.0,
+                limits=config.limits,
+                device=config.device,
+                num_actors=config.num_actors,
+                gpus_per_actor=config.gpus_per_actor,
+            )
+        )
+    records = {
+        key: record
+        for key, record in bundle.facts.encoders.items()
+        if record.modality not in config.without and (key in encoders or is_imported(record))
+    }
+    return read_clip_features(store, wanted.manifest.facts.corpus, records, bundle.layers, wanted.clip_ids)
+
+
+def _work_folder(config: PredictConfig) -> Path:
+    return config.out.with_name(f".{config.out.name}.work")
+
+
+def plan_prediction(config: PredictConfig) -> Table:
+    """What a prediction would do, without encoding anything.
+
+    Raises:
+        ConfigError, ManifestError, RunError: as `predict`, as far as that is found without media.
+
+    """
+    bundle = load_bundle(config.bundle, "cpu")
+    rows = [
+        ("bundle", f"{config.bundle}: {sum(len(group.members) for group in bundle.facts.groups)} models"),
+        ("predicts", ", ".join(("emotion", *bundle.facts.values))),
+        ("encoders", ", ".join(key for key, record in bundle.facts.encoders.items() if record.modality not in config.without)),
+        ("out", str(config.out)),
+    ]
+    if config.manifest is None or config.manifest.is_file():
+        names = None if config.candidates is None else read_candidates(config.candidates)
+        wanted = _wanted(config, names)
+        rows.insert(1, ("windows" if wanted.is_windowed else "clips", str(len(wanted.source_ids))))
+    return Table("Prediction", ("what", "value"), tuple(rows))

@@ -1,0 +1,136 @@
+"""A bundle with its encoders: files in, predictions out, in this process."""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+
+from mer_ray.core.errors import ConfigError, RunError
+from mer_ray.core.media_types import Modality
+from mer_ray.decoders.limits import MediaLimits
+from mer_ray.prediction.bundle import Bundle, load_bundle
+from mer_ray.prediction.bundle_encoders import bundle_encoders, is_imported
+from mer_ray.prediction.clip_features import ClipEncoder, ClipFeatures, absent_features
+from mer_ray.prediction.prediction_table import ClipPrediction, make_table, to_predictions
+from mer_ray.prediction.wanted_clips import Source, WantedClips, clips_of_files, cut_windows
+
+
+class Recogniser:
+    """Predicts files with the bundle's own encoders, which are built once, at the first use.
+
+    `weights` says where an encoder's weights lie on this machine, by its name.
+    """
+
+    def __init__(self, bundle: Bundle, weights: Mapping[str, str] | None = None, limits: MediaLimits | None = None) -> None:
+        self.bundle = bundle
+        self._weights, self._limits = dict(weights or {}), limits or MediaLimits()
+        self._encoder_without = lru_cache(maxsize=4)(self._build_encoder)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The emotions, in order."""
+        return self.bundle.classes
+
+    def predict(
+        self,
+        clips: Sequence[Source],
+        *,
+        window_s: float | None = None,
+        hop_s: float | None = None,
+        without: Collection[Modality] = (),
+        abstain_below: float = 0.0,
+    ) -> list[ClipPrediction]:
+        """Predict media files, folders, or mappings with `path`, `audio_path`, `video_path`, `text`, `start_s`, `end_s`, `speaker_id`.
+
+        `window_s` gives a timeline: a prediction per window, every `hop_s` (default: windows that touch). `without`: modalities to
+        leave out. A clip that cannot be read is predicted from what is left of it, or by the prior, with a `note`.
+
+        Raises:
+            ConfigError: encoders' weights are missing or others; hop without window.
+            ManifestError: nothing to predict.
+            RunError: the bundle needs to know who speaks.
+
+        """
+        if isinstance(clips, (str, Path)):
+            clips = [clips]
+        wanted = with_windows(clips_of_files(clips, self._limits), window_s, hop_s)
+        return to_predictions(self.predict_clips(wanted, without, abstain_below), self.bundle.facts.task)
+
+    def predict_clips(self, wanted: WantedClips, without: Collection[Modality], abstain_below: float) -> pa.Table:
+        """As `predict`, for clips of any kind, as a table."""
+        check_speakers(self.bundle, wanted)
+        refuse_imported(self.bundle, without)
+        encoded = self._encoder_without(frozenset(without)).encode(wanted.manifest.clips(), self.bundle.layers)
+        return predict_table(self.bundle, wanted, encoded, abstain_below)
+
+    def _build_encoder(self, without: frozenset[Modality]) -> ClipEncoder:
+        records = self.bundle.facts.encoders
+        configs = bundle_encoders(records, self._weights, without)
+        return ClipEncoder(configs, records, self.bundle.device.type, self._limits)
+
+
+def open_bundle(folder: str | Path, device: str = "auto", weights: Mapping[str, str] | None = None) -> Recogniser:
+    """Load a bundle that predicts files.
+
+    Raises:
+        RunError: no bundle, or a damaged one.
+
+    """
+    return Recogniser(load_bundle(folder, device), weights)
+
+
+def with_windows(wanted: WantedClips, window_s: float | None, hop_s: float | None) -> WantedClips:
+    """The clips, or their windows where a window is given.
+
+    Raises:
+        ConfigError: a hop without a window, or lengths that are not above 0.
+
+    """
+    if window_s is None:
+        if hop_s is not None:
+            raise ConfigError("hop_s: needs window_s, the length of a window in seconds")
+        return wanted
+    if window_s <= 0 or (hop_s is not None and hop_s <= 0):
+        raise ConfigError(f"window_s {window_s}, hop_s {hop_s}: lengths in seconds, above 0")
+    return cut_windows(wanted, window_s, window_s if hop_s is None else hop_s)
+
+
+def predict_table(bundle: Bundle, wanted: WantedClips, encoded: ClipFeatures, abstain_below: float) -> pa.Table:
+    """Features -> the table of predictions; encoders without features count as absent."""
+    records, layers = bundle.facts.encoders, bundle.layers
+    features = {
+        key: encoded.by_key.get(key) or absent_features(record, layers[key], len(wanted.source_ids)) for key, record in records.items()
+    }
+    predictions = bundle.predict_features(features, wanted.speaker_ids)
+    return make_table(wanted, predictions, encoded.faults, bundle.facts.task, abstain_below)
+
+
+def check_speakers(bundle: Bundle, wanted: WantedClips) -> None:
+    """Refuse clips of unknown speakers where features are normalised by speaker, before anything is encoded.
+
+    Raises:
+        RunError: a clip without a speaker.
+
+    """
+    num_unknown = sum(speaker is None for speaker in wanted.speaker_ids)
+    if bundle.needs_speakers and num_unknown:
+        raise RunError(
+            f"{bundle.folder}: normalises by speaker, and {num_unknown} of {len(wanted.speaker_ids)} clips have no speaker_id; "
+            "give a manifest with speakers, or a bundle of a run with normalise: train"
+        )
+
+
+def refuse_imported(bundle: Bundle, without: Collection[Modality]) -> None:
+    """Refuse to encode files where no code makes the bundle's features.
+
+    Raises:
+        ConfigError: an encoder whose features were imported.
+
+    """
+    for key, record in bundle.facts.encoders.items():
+        if record.modality not in without and is_imported(record):
+            raise ConfigError(
+                f"encoder {key}: its features were imported, no code here makes them from files; predict from a store that holds them "
+                f"(--store), or leave it out (--without {record.modality})"
+            )

@@ -1,0 +1,118 @@
+"""What `bundle.json` says: all that is needed to predict, beside the members' weights.
+
+<bundle>/bundle.json, README.md (the model card), members/<name>.safetensors
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+
+from mer_ray.batching import Normalise, StreamConfig
+from mer_ray.core.artefacts import write_json
+from mer_ray.core.batch import StreamSpec, TaskSpec
+from mer_ray.core.config import Config
+from mer_ray.core.errors import RunError
+from mer_ray.core.media_types import Modality
+from mer_ray.store.record import EncoderRecord
+
+FACTS_NAME = "bundle.json"
+CARD_NAME = "README.md"
+MEMBERS_FOLDER = "members"
+# Of the tensors in a member's file.
+MODEL_PREFIX, MEAN_PREFIX, SCALE_PREFIX = "model.", "mean/", "scale/"
+
+
+class StreamFacts(Config):
+    """A stream as models know it."""
+
+    name: str
+    modality: Modality
+    dim: PositiveInt
+
+    @property
+    def spec(self) -> StreamSpec:
+        """For building a model."""
+        return StreamSpec(self.name, self.modality, self.dim)
+
+
+class MemberFacts(Config):
+    """One trained model: its file below `members/` with the file's sha256, its config, and which part of the run it is."""
+
+    file: str
+    sha256: str
+    model: dict[str, Any]
+    fold: int | None
+    seed: int
+    epoch: int
+
+
+class GroupFacts(Config):
+    """The members of one run: they read the same streams and are averaged before the groups are.
+
+    `inputs` name encoders by key and layers by name. `scores` are the run's own, by split and metric (mean over seeds).
+    `temperature` divides the members' logits; `calibrated_on` says which clips it was fitted on, None = none, so it is 1.
+    """
+
+    run: str
+    identity: str
+    weight: PositiveFloat = 1.0
+    inputs: tuple[StreamConfig, ...]
+    streams: tuple[StreamFacts, ...]
+    normalise: Normalise
+    temperature: PositiveFloat = 1.0
+    calibrated_on: str | None = None
+    protocol: str
+    num_clips: dict[str, int]
+    scores: dict[str, dict[str, float]]
+    members: tuple[MemberFacts, ...] = Field(min_length=1)
+
+
+class BundleFacts(Config):
+    """A bundle: `prior_probs` and `prior_values` are the training clips' class shares and mean values (None: none was labelled).
+
+    They are what is said of clips without any input.
+    """
+
+    format: Literal[1] = 1
+    mer_ray: str
+    created: str
+    corpus: str
+    corpus_licence: str | None
+    classes: tuple[str, ...] = Field(min_length=2)
+    values: tuple[str, ...] = ()
+    prior_probs: tuple[float, ...]
+    prior_values: tuple[float | None, ...] = ()
+    encoders: dict[str, EncoderRecord]
+    groups: tuple[GroupFacts, ...] = Field(min_length=1)
+
+    @property
+    def task(self) -> TaskSpec:
+        """What all members predict."""
+        return TaskSpec(self.classes, self.values)
+
+
+def read_bundle_facts(folder: Path) -> BundleFacts:
+    """Read `bundle.json`.
+
+    Raises:
+        RunError: no bundle, a damaged one, or one of a later version.
+
+    """
+    path = folder / FACTS_NAME
+    if not path.is_file():
+        hint = "; it holds the folder bundle: give that" if (folder / "bundle" / FACTS_NAME).is_file() else ""
+        raise RunError(f"{folder}: no bundle: it has no {FACTS_NAME}; give the folder `bundle` of a finished run{hint}")
+    try:
+        return BundleFacts.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        reason = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        place = ".".join(map(str, reason["loc"]))
+        raise RunError(
+            f"{path}: not a bundle that this version reads ({place}: {reason['msg']}); make it anew, or use the mer_ray that wrote it"
+        ) from error
+
+
+def write_bundle_facts(folder: Path, facts: BundleFacts) -> None:
+    """Write `bundle.json`, last of a bundle's files: its existence means that the bundle is whole."""
+    write_json(folder / FACTS_NAME, facts.model_dump(mode="json"))

@@ -1,0 +1,127 @@
+"""A finished run -> its bundle: weights without pickles, and facts enough to predict from raw files anywhere."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from torch import Tensor
+
+from mer_ray import __version__
+from mer_ray.batching import StreamConfig, pick_layers
+from mer_ray.core.artefacts import digest_file, write_text
+from mer_ray.core.manifest import read_manifest
+from mer_ray.core.media_types import FloatArray
+from mer_ray.store.catalog import resolve_encoder
+from mer_ray.store.layout import open_store
+from mer_ray.store.record import EncoderRecord
+from mer_ray.training.bundle_facts import (
+    CARD_NAME,
+    MEAN_PREFIX,
+    MEMBERS_FOLDER,
+    MODEL_PREFIX,
+    SCALE_PREFIX,
+    BundleFacts,
+    GroupFacts,
+    MemberFacts,
+    StreamFacts,
+    write_bundle_facts,
+)
+from mer_ray.training.checkpoint import read_checkpoint
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.model_card import write_card
+from mer_ray.training.protocol import Partition
+from mer_ray.training.run_folder import FitFolder, RunFolder
+from mer_ray.training.training_data import TrainingData
+
+
+def write_bundle(
+    config: TrainConfig,
+    data: TrainingData,
+    folder: RunFolder,
+    found: Sequence[Partition],
+    scores: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write `<run>/bundle`: every fold's and seed's weights, averaged in prediction.
+
+    `scores` and `facts` are what scores.json and run.json will hold.
+
+    Raises:
+        StoreError: the encoders' records are gone from the store.
+        RunError: a checkpoint is damaged.
+
+    """
+    root = folder.root / "bundle"
+    # A half written one of a killed run.
+    shutil.rmtree(root, ignore_errors=True)
+    (root / MEMBERS_FOLDER).mkdir(parents=True)
+    records = _records(config, data.corpus)
+    fits = [folder.fit_folder(partition.fold, seed) for partition in found for seed in config.seeds]
+    calibration = scores.get("calibration")
+    group = GroupFacts(
+        run=facts["name"],
+        identity=facts["identity"],
+        inputs=tuple(_pinned(stream, record) for stream, record in zip(config.inputs, records, strict=True)),
+        streams=tuple(StreamFacts(name=spec.name, modality=spec.modality, dim=spec.dim) for spec in data.specs),
+        normalise=config.normalise,
+        temperature=calibration["temperature"] if calibration else 1.0,
+        calibrated_on=calibration["fitted_on"] if calibration else None,
+        protocol=facts["protocol"],
+        num_clips=facts["num_clips"],
+        scores={split: split_scores["mean"] for split, split_scores in scores["splits"].items()},
+        members=tuple(_write_member(root, fit) for fit in fits),
+    )
+    train_rows = np.unique(np.concatenate([partition.train for partition in found]))
+    counts_C = data.class_counts(train_rows)
+    bundle = BundleFacts(
+        mer_ray=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        corpus=data.corpus,
+        corpus_licence=read_manifest(config.manifest).facts.licence,
+        classes=data.task.classes,
+        values=data.task.values,
+        prior_probs=tuple((counts_C / counts_C.sum()).tolist()),
+        prior_values=tuple(_mean_of_known(data.values[name][train_rows]) for name in data.task.values),
+        encoders={record.key: record for record in records},
+        groups=(group,),
+    )
+    write_text(root / CARD_NAME, write_card(bundle))
+    write_bundle_facts(root, bundle)
+
+
+def _mean_of_known(value_N: FloatArray) -> float | None:
+    known_N = value_N[~np.isnan(value_N)]
+    return float(known_N.mean()) if len(known_N) else None
+
+
+def _records(config: TrainConfig, corpus: str) -> list[EncoderRecord]:
+    store = open_store(config.store)
+    return [resolve_encoder(store, corpus, stream.encoder) for stream in config.inputs]
+
+
+def _pinned(stream: StreamConfig, record: EncoderRecord) -> StreamConfig:
+    """The input with the encoder's key and the layers' names, which mean the same in any store."""
+    layers = pick_layers(stream, record.key, list(record.layers))
+    return stream.model_copy(update={"encoder": record.key, "layers": list(layers)})
+
+
+def _write_member(root: Path, fit: FitFolder) -> MemberFacts:
+    best = read_checkpoint(fit.best_path)
+    tensors: dict[str, Tensor] = {f"{MODEL_PREFIX}{name}": tensor.contiguous() for name, tensor in best["model"].items()}
+    for stream, statistics in best["normalisation"].items():
+        tensors[f"{MEAN_PREFIX}{stream}"] = statistics["mean"].contiguous()
+        tensors[f"{SCALE_PREFIX}{stream}"] = statistics["scale"].contiguous()
+    file = f"{MEMBERS_FOLDER}/{fit.root.name}.safetensors"
+    safetensors.torch.save_file(tensors, root / file)
+    return MemberFacts(
+        file=file,
+        sha256=digest_file(root / file),
+        model=best["model_config"],
+        fold=best["fold"],
+        seed=best["seed"],
+        epoch=best["epoch"],
+    )
