@@ -11,6 +11,7 @@ from mer_ray.corpora.synthetic.clip import render_clips
 from mer_ray.corpora.synthetic.config import PlantedConfig, SynthConfig
 from mer_ray.corpora.synthetic.corpus import CORPUS_FILE, describe_corpus, open_folder, plan_clips, prepare_clips_folder, write_tables
 from mer_ray.corpora.synthetic.latents import Latents, draw_latents
+from mer_ray.corpora.synthetic.mer2023_tree import write_mer2023_tree
 from mer_ray.extraction.planting import plant_store, write_planted_manifest
 
 
@@ -53,6 +54,8 @@ def synthesise(config: SynthConfig) -> SynthSummary:
     facts = describe_corpus(config, latents)
     if num_made or not (config.out / CORPUS_FILE).is_file():
         write_tables(config, latents, facts)
+    if config.layout == "mer2023":
+        write_mer2023_tree(config, latents)
     return SynthSummary(
         out=config.out,
         num_labelled=config.num_clips,

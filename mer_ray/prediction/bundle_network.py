@@ -3,6 +3,7 @@
 Shapes: B clips, D feature dimension, C classes, V values, G groups, M members of a group.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -50,6 +51,7 @@ class BundleNetwork(nn.Module):
 
     prior_probs_C: Tensor
     prior_values_V: Tensor
+    ranges_V2: Tensor
 
     def __init__(self, facts: BundleFacts, groups: Sequence[Sequence[Member]]) -> None:
         super().__init__()
@@ -59,6 +61,8 @@ class BundleNetwork(nn.Module):
         # A value that no training clip had is nothing to fall back on: NaN, which files show as unknown.
         prior = [float("nan") if value is None else value for value in facts.prior_values]
         self.register_buffer("prior_values_V", torch.tensor(prior, dtype=torch.float32))
+        ranges = [facts.value_ranges.get(name, (-math.inf, math.inf)) for name in facts.values]
+        self.register_buffer("ranges_V2", torch.tensor(ranges, dtype=torch.float32).reshape(-1, 2))
 
     def forward(self, inputs: Sequence[GroupInputs]) -> tuple[Tensor, Tensor]:
         """Probabilities (B, C) and values (B, V); `inputs` has the streams of each group and which clips have them."""
@@ -70,6 +74,7 @@ class BundleNetwork(nn.Module):
         has_input_B1 = torch.stack(heard).any(dim=0)[:, None]
         probs_BC = (torch.stack([probs_BC for probs_BC, _ in found]) * shares_GB1).sum(dim=0)
         values_BV = (torch.stack([values_BV for _, values_BV in found]) * shares_GB1).sum(dim=0)
+        values_BV = torch.minimum(torch.maximum(values_BV, self.ranges_V2[:, 0]), self.ranges_V2[:, 1])
         return torch.where(has_input_B1, probs_BC, self.prior_probs_C), torch.where(has_input_B1, values_BV, self.prior_values_V)
 
 

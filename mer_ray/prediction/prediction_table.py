@@ -3,6 +3,7 @@
 Shapes: N clips, C classes.
 """
 
+import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mer_ray.core.batch import TaskSpec
@@ -118,11 +118,20 @@ def write_predictions(table: pa.Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if path.suffix == ".csv":
-        options = pyarrow.csv.WriteOptions(quoting_style="needed", quoting_header="none")
-        pyarrow.csv.write_csv(table, temporary, options)
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(table.column_names)
+            writer.writerows([_cell(value) for value in row.values()] for row in table.to_pylist())
     else:
         pq.write_table(table, temporary)
     os.replace(temporary, path)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    # As many digits as tell any two float32 apart.
+    return f"{value:.9g}" if isinstance(value, float) else value
 
 
 def check_suffix(path: Path) -> None:

@@ -71,7 +71,7 @@ class GroupFacts(Config):
 class BundleFacts(Config):
     """A bundle: `prior_probs` and `prior_values` are the training clips' class shares and mean values (None: none was labelled).
 
-    They are what is said of clips without any input.
+    They are what is said of clips without any input. Predicted values are held to `value_ranges`, the corpus's own (our choice).
     """
 
     format: Literal[1] = 1
@@ -81,6 +81,7 @@ class BundleFacts(Config):
     corpus_licence: str | None
     classes: tuple[str, ...] = Field(min_length=2)
     values: tuple[str, ...] = ()
+    value_ranges: dict[str, tuple[float, float]] = {}
     prior_probs: tuple[float, ...]
     prior_values: tuple[float | None, ...] = ()
     encoders: dict[str, EncoderRecord]

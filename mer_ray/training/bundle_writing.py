@@ -75,15 +75,17 @@ def write_bundle(
         scores={split: split_scores["mean"] for split, split_scores in scores["splits"].items()},
         members=tuple(_write_member(root, fit) for fit in fits),
     )
+    corpus = read_manifest(config.manifest).facts
     train_rows = np.unique(np.concatenate([partition.train for partition in found]))
     counts_C = data.class_counts(train_rows)
     bundle = BundleFacts(
         mer_ray=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         corpus=data.corpus,
-        corpus_licence=read_manifest(config.manifest).facts.licence,
+        corpus_licence=corpus.licence,
         classes=data.task.classes,
         values=data.task.values,
+        value_ranges={name: corpus.value_ranges[name] for name in data.task.values if name in corpus.value_ranges},
         prior_probs=tuple((counts_C / counts_C.sum()).tolist()),
         prior_values=tuple(_mean_of_known(data.values[name][train_rows]) for name in data.task.values),
         encoders={record.key: record for record in records},

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mer_ray.batching import Normalise, StreamConfig
 from mer_ray.core.config import Config, apply_overrides, parse_config, where_or_how_fast
+from mer_ray.core.plugins import PluginHost
 from mer_ray.models import AnyModel, AttentionConfig
 from mer_ray.objectives import ClassWeights, metric_names
 
@@ -17,7 +18,7 @@ ValueName = Literal["valence", "arousal", "dominance"]
 
 # What candidates may not change: the data, the protocol, or where and how the run is done.
 FIXED_BY_RUN = {"manifest", "store", "out", "inputs", "values", "protocol", "seeds", "candidates", "select_metric", "normalise"}
-FIXED_BY_RUN |= {"num_workers", "device", "precision", "checkpoint_interval_s"}
+FIXED_BY_RUN |= {"allow_plugins", "num_workers", "device", "precision", "checkpoint_interval_s"}
 
 
 class FoldsProtocol(Config):
@@ -70,7 +71,7 @@ class EarlyStopping(Config):
     patience: int = Field(15, ge=1, le=100_000)
 
 
-class TrainConfig(Config):
+class TrainConfig(PluginHost):
     """A run: what it reads, what it fits, how it is judged.
 
     `candidates` are sets of dotted changes to this config; each outer fold takes the one with the best `select_metric` in an inner
@@ -139,7 +140,8 @@ class TrainConfig(Config):
 
         """
         base = self.model_dump(mode="json") | {"candidates": []}
-        if number is None:
-            return TrainConfig.model_validate(base)
-        changes = [f"{key}={json.dumps(value)}" for key, value in self.candidates[number].items()]
-        return parse_config(TrainConfig, apply_overrides(base, changes), f"candidates.{number}")
+        with self.same_plugins():
+            if number is None:
+                return TrainConfig.model_validate(base)
+            changes = [f"{key}={json.dumps(value)}" for key, value in self.candidates[number].items()]
+            return parse_config(TrainConfig, apply_overrides(base, changes), f"candidates.{number}")

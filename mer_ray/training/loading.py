@@ -57,6 +57,8 @@ def load_training_data(config: TrainConfig) -> TrainingData:
         streams=streams,
         emotion_probs_NC=_soft_labels(rows, classes),
         num_failed=num_failed,
+        label_maps=manifest.facts.label_maps,
+        corrections=manifest.facts.corrections,
     )
 
 

@@ -2,6 +2,7 @@
 
 from mer_ray.batching import StreamConfig
 from mer_ray.core.manifest import read_manifest
+from mer_ray.core.plugins import shown_name
 from mer_ray.core.table import Table
 from mer_ray.training.config import FoldsProtocol, TrainConfig
 
@@ -16,7 +17,7 @@ def plan_training(config: TrainConfig) -> Table:
     num_folds = _num_folds(config)
     rows = [
         ("inputs", ", ".join(f"{stream.encoder} ({_layers(stream)})" for stream in config.inputs)),
-        ("model", config.model.name),
+        ("model", shown_name(config.model)),
         ("predicts", ", ".join(["emotion", *config.values])),
         ("protocol", config.protocol.label),
         ("normalisation", config.normalise),

@@ -6,6 +6,7 @@ import torch
 
 from mer_ray.batching import NORMALISE_LABELS
 from mer_ray.core import artefacts
+from mer_ray.core.plugins import plugin_files
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.protocol import Partition
 from mer_ray.training.run_folder import RunFolder
@@ -27,6 +28,8 @@ def describe_run(config: TrainConfig, data: TrainingData, identity: str, found: 
         "corpus": data.corpus,
         "classes": list(data.task.classes),
         "values": list(data.task.values),
+        "label_maps": data.label_maps,
+        "corrections": None if data.corrections is None else list(data.corrections),
         "streams": [
             {
                 "name": stream.spec.name,
@@ -40,6 +43,7 @@ def describe_run(config: TrainConfig, data: TrainingData, identity: str, found: 
         ],
         "normalisation": NORMALISE_LABELS[config.normalise],
         "model": {**config.model.model_dump(mode="json"), "num_parameters": sum(weight.numel() for weight in model.parameters())},
+        "plugins": {file.copied_name: file.sha256 for file in plugin_files(config)},
         "num_clips": _num_clips(data, found),
         "num_failed": data.num_failed,
         "notes": notes_on(data, found),

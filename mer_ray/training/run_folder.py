@@ -1,6 +1,7 @@
 """A run on disk: what is finished, what goes on, and where everything lies.
 
 <out>/config.yaml, run.json, metrics.jsonl, scores.json (last: its existence means the run is complete)
+<out>/plugins/<sha8>-<name>.py                    the files of the user whose code it runs
 <out>/predictions/<split>.parquet
 <out>/bundle/                                    the trained models, ready to predict
 <out>/selection/<partition>.json                 the candidate that an inner loop chose
@@ -20,6 +21,7 @@ import yaml
 from mer_ray.core.artefacts import write_json, write_text
 from mer_ray.core.config import dump_yaml, identity_fields
 from mer_ray.core.errors import RunError
+from mer_ray.core.plugins import plugin_files
 from mer_ray.training.checkpoint import read_checkpoint, write_checkpoint
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.fitting import Learner
@@ -78,6 +80,8 @@ class RunFolder:
             write_json(self.facts_path, facts)
         if not (self.root / "config.yaml").is_file():
             write_text(self.root / "config.yaml", dump_yaml(config))
+        for file in plugin_files(config):
+            file.write_to(self.root / "plugins")
 
     def _what_differs(self, config: TrainConfig) -> str:
         """The keys in which the run that lies here has other values."""

@@ -25,6 +25,7 @@ class TrainingData:
 
     `emotion_N` has -1 = unknown, `folds_N` -1 = none, `values[name]` NaN = unknown, `emotion_probs_NC` a row of zeros = unknown
     (None where the corpus has no soft labels); `num_failed[encoder]` clips could not be extracted and count as lacking the modality.
+    `label_maps` and `corrections`: what the manifest's facts say of where its labels come from.
     """
 
     corpus: str
@@ -38,6 +39,8 @@ class TrainingData:
     streams: list[Stream]
     emotion_probs_NC: FloatArray | None = None
     num_failed: dict[str, int] = field(default_factory=dict)
+    label_maps: dict[str, dict[str, str | None]] | None = None
+    corrections: tuple[str, ...] | None = None
 
     @property
     def num_clips(self) -> int:

@@ -77,7 +77,8 @@ class SynthConfig(Config):
 
     `generator` is the version of the drawing code: other code, other media. `duration_s` are the shortest and the
     longest clip; `size` is the picture's side in pixels. `label_noise` is the share of labels moved to another class.
-    With `features` the corpus is a feature store instead of media. `num_processes` None: one per core.
+    With `features` the corpus is a feature store instead of media. `layout: mer2023` lays the clips out as MER2023 is released,
+    too, in the folder `mer2023`. `num_processes` None: one per core.
     """
 
     out: Path = where_or_how_fast()
@@ -97,6 +98,7 @@ class SynthConfig(Config):
     frame_rate_hz: Annotated[int, Field(ge=4, le=60)] = 12
     size: Annotated[int, Field(ge=64, le=1080, multiple_of=2)] = 160
     features: PlantedConfig | None = None
+    layout: Literal["table", "mer2023"] = where_or_how_fast("table")
     num_processes: Annotated[int, Field(ge=1)] | None = where_or_how_fast(None)
 
     @model_validator(mode="after")
@@ -107,6 +109,8 @@ class SynthConfig(Config):
         shortest_s, longest_s = self.duration_s
         if not 1.0 <= shortest_s <= longest_s <= 60.0:
             raise ValueError(f"duration_s {[shortest_s, longest_s]}: write the shortest, then the longest, from 1 to 60 seconds")
+        if self.features is not None and self.layout != "table":
+            raise ValueError(f"layout: {self.layout}: is a tree of media, and features make none; leave one of them out")
         return self
 
     def modality(self, name: Modality) -> ModalityConfig:
