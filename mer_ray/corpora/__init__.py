@@ -4,12 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
-from mer_ray.corpora.emodb import EmodbCorpusConfig
-from mer_ray.corpora.files import FilesCorpusConfig
-from mer_ray.corpora.mertools import MertoolsCorpusConfig
-from mer_ray.corpora.table import TableCorpusConfig
+from mer_ray.corpora._base import BaseCorpusConfig, Corpus, CorpusConfig, Scan, ValueRanges
+from mer_ray.corpora.joined import JoinedCorpusConfig
+from mer_ray.corpora.single import SingleCorpusConfig
 
-AnyCorpus = Annotated[TableCorpusConfig | FilesCorpusConfig | EmodbCorpusConfig | MertoolsCorpusConfig, Field(discriminator="name")]
+# New corpora are listed in `single`: they can be members of a joined one too.
+AnyCorpus = Annotated[SingleCorpusConfig | JoinedCorpusConfig, Field(discriminator="name")]
 
-__all__ = ["AnyCorpus", "Corpus", "CorpusConfig", "Scan"]
+__all__ = ["AnyCorpus", "BaseCorpusConfig", "Corpus", "CorpusConfig", "Scan", "ValueRanges"]

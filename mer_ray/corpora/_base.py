@@ -2,17 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
 from pydantic import AfterValidator
 
-from mer_ray.core.config import Config
+from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.core.errors import ConfigError
 from mer_ray.core.manifest import CORPUS_NAME, MANIFEST_SCHEMA, ManifestFacts
-from mer_ray.corpora.faults import Fault
+from mer_ray.corpora.faults import Fault, SourceRow
 
 _NAME_RULE = "cannot name a folder of the store; allowed: letters A to Z, digits and . _ @ + -, starting with a letter or digit"
 _NULLABLE_SCHEMA = pa.schema([field.with_nullable(True) for field in MANIFEST_SCHEMA])
@@ -57,19 +57,29 @@ class Scan:
     the user finds row i: the line of a CSV, the place from 1 in a Parquet file or a sorted folder listing. A row
     named by a fault may be in the table (with nulls for what could not be read) or not. `needs_sources`: a row with neither
     a file nor text is a fault; a corpus that comes with features may have such rows. `notes` are told to the user, a line each:
-    counts that differ from the published ones, labels left out.
+    counts that differ from the published ones, labels left out. `is_checked`: the faults of `check_rows` are among `faults`.
     """
 
     table: pa.Table
-    row_numbers: Sequence[int]
+    row_numbers: Sequence[SourceRow]
     faults: Sequence[Fault] = ()
     needs_sources: bool = True
     notes: Sequence[str] = ()
+    is_checked: bool = False
 
     @cached_property
     def clip_ids(self) -> list[str | None]:
         """The ids of the rows."""
         return list(self.table["clip_id"].to_pylist())
+
+    def with_columns(self, **columns: Sequence[Any] | pa.Array) -> Self:
+        """The scan with other values in some columns of its table."""
+        table = self.table
+        for name, values in columns.items():
+            field = _NULLABLE_SCHEMA.field(name)
+            array = values.cast(field.type) if isinstance(values, pa.Array) else pa.array(values, field.type)
+            table = table.set_column(table.column_names.index(name), field, array)
+        return replace(self, table=table)
 
     def fault(self, index: int, column: str, what: str, allowed: str) -> Fault:
         """A fault of row `index` of the table."""
@@ -98,12 +108,26 @@ class Corpus(ABC):
         """
 
 
-class CorpusConfig(Config, ABC):
+class BaseCorpusConfig(Config, ABC):
     """Base of the configs of corpora; each adds `name`, the tag of its family."""
 
     @abstractmethod
     def build(self) -> Corpus:
         """The corpus that this config describes."""
+
+    @abstractmethod
+    def places(self) -> tuple[str, ...]:
+        """The files and folders, local or URLs, that decide what a scan finds."""
+
+
+class CorpusConfig(BaseCorpusConfig, ABC):
+    """Base of the configs of corpora that lie in one place: a folder or a table."""
+
+    path: str = where_or_how_fast(min_length=1)
+
+    def places(self) -> tuple[str, ...]:
+        """The one place; a corpus that reads files of other places adds them."""
+        return (self.path,)
 
 
 def manifest_table(columns: Mapping[str, Sequence[Any]], num_rows: int) -> pa.Table:

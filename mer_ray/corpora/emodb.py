@@ -12,6 +12,7 @@ from mer_ray.corpora._base import Corpus, CorpusConfig, Scan, manifest_table
 from mer_ray.corpora.faults import Fault
 from mer_ray.corpora.listing import list_files
 from mer_ray.corpora.paths import absolute_root
+from mer_ray.corpora.published_counts import compare_counts
 
 EMOTIONS = {
     "W": "anger",
@@ -22,10 +23,19 @@ EMOTIONS = {
     "T": "sadness",
     "N": "neutral",
 }
-SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+# The speakers' page of the release.
+SPEAKERS = {
+    **dict.fromkeys(("03", "10", "11", "12", "15"), "male"),
+    **dict.fromkeys(("08", "09", "13", "14", "16"), "female"),
+}
+NUM_CLIPS = 535
+# The authors' later publication (audEERING, emodb 1.1.0) of the same files.
+LICENCE = "CC0-1.0"
 # Speaker, text code, emotion, version: 03a01Fa.wav
-_FILE_NAME = re.compile(rf"({'|'.join(SPEAKERS)})([ab]\d\d)([{''.join(EMOTIONS)}])([a-z])\.wav")
-_ALLOWED = f"names like 03a01Fa.wav: speaker ({', '.join(SPEAKERS)}), text (a01...), emotion ({', '.join(EMOTIONS)}), version (a...)"
+_FILE_NAME = re.compile(rf"({'|'.join(sorted(SPEAKERS))})([ab]\d\d)([{''.join(EMOTIONS)}])([a-z])\.wav")
+_ALLOWED = (
+    f"names like 03a01Fa.wav: speaker ({', '.join(sorted(SPEAKERS))}), text (a01...), emotion ({', '.join(EMOTIONS)}), version (a...)"
+)
 
 
 class EmodbCorpusConfig(CorpusConfig):
@@ -47,7 +57,7 @@ class EmodbCorpus(Corpus):
 
     def facts(self) -> ManifestFacts:
         """Seven classes."""
-        return ManifestFacts(corpus="emodb", classes=tuple(EMOTIONS.values()), root=self.root)
+        return ManifestFacts(corpus="emodb", classes=tuple(EMOTIONS.values()), root=self.root, licence=LICENCE)
 
     def scan(self) -> Scan:
         """List the folder; other names are faults."""
@@ -60,7 +70,7 @@ class EmodbCorpus(Corpus):
             found = [item for item in found if item.path.startswith("wav/")]
         if not any(item.path.lower().endswith(".wav") for item in found):
             raise ManifestError(f"{self.root}: no .wav file; `path` is the folder of EmoDB that holds wav/, or wav itself")
-        columns: dict[str, list[str]] = {name: [] for name in ("clip_id", "path", "speaker_id", "language", "emotion")}
+        columns: dict[str, list[str]] = {name: [] for name in ("clip_id", "path", "speaker_id", "sex", "language", "emotion")}
         row_numbers, faults = [], []
         for number, item in enumerate(found, start=1):
             name = posixpath.basename(item.path)
@@ -70,7 +80,8 @@ class EmodbCorpus(Corpus):
                 faults.append(Fault(number, clip_id, "path", f"{item.path!r} {item.problem or 'is no file of EmoDB'}", _ALLOWED))
                 continue
             row_numbers.append(number)
-            row = (clip_id, item.path, match[1], "de", EMOTIONS[match[3]])
+            row = (clip_id, item.path, match[1], SPEAKERS[match[1]], "de", EMOTIONS[match[3]])
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
-        return Scan(manifest_table(columns, len(row_numbers)), row_numbers, faults)
+        notes = compare_counts("EmoDB", {"wav/": len(row_numbers)}, {"wav/": NUM_CLIPS})
+        return Scan(manifest_table(columns, len(row_numbers)), row_numbers, faults, notes=notes)

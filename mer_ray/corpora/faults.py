@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from mer_ray.core.artefacts import write_text
@@ -12,11 +12,26 @@ from mer_ray.core.errors import ManifestError
 MAX_PRINTED_FAULTS = 50
 
 
+@dataclass(frozen=True, order=True)
+class MemberRow:
+    """A row of one of several joined corpora: the member's place among them, the row as that member counts, and its name."""
+
+    place: int
+    number: int
+    member: str
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.member}"
+
+
+SourceRow = int | MemberRow
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing wrong: where (`row` as the source counts, None = the whole table), what it is and what is allowed."""
 
-    row: int | None
+    row: SourceRow | None
     clip_id: str | None
     column: str | None
     what: str
@@ -31,7 +46,13 @@ class Fault:
 
 def in_source_order(faults: Iterable[Fault]) -> list[Fault]:
     """Faults of the whole table first, then by row."""
-    return sorted(faults, key=lambda fault: -1 if fault.row is None else fault.row)
+    return sorted(faults, key=lambda fault: _place(fault.row))
+
+
+def _place(row: SourceRow | None) -> tuple[int, int]:
+    if row is None:
+        return (-1, 0)
+    return (row.place, row.number) if isinstance(row, MemberRow) else (0, row)
 
 
 def faults_error(where: str, faults: Sequence[Fault], advice: str) -> ManifestError:
@@ -48,5 +69,5 @@ def write_faults(faults: Sequence[Fault], path: Path) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([item.name for item in fields(Fault)])
-    writer.writerows(astuple(fault) for fault in faults)
+    writer.writerows([getattr(fault, item.name) for item in fields(Fault)] for fault in faults)
     write_text(path, text.getvalue())

@@ -7,6 +7,7 @@ video/<name>.*  audio/<name>.wav  openface_face/<name>/<name>.npy
 
 import os
 from collections import defaultdict
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,16 +19,14 @@ from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import ManifestFacts
 from mer_ray.corpora._base import Corpus, CorpusConfig, CorpusName, Scan, choose_corpus_name, manifest_table
 from mer_ray.corpora.faults import Fault
+from mer_ray.corpora.mer_releases import MER2023, MER2024, MerRelease
+from mer_ray.corpora.mer_transcripts import LANGUAGE_CODES, TranscriptLanguage, Transcripts, read_transcripts
 from mer_ray.corpora.mertools_labels import CLASSES, VALENCE_RANGE, Labels, read_labels
 from mer_ray.corpora.paths import absolute_root, is_remote, name_of
-from mer_ray.corpora.table_source import read_table
 
 LABEL_FILE = "label-6way.npz"
 # The first one that is there is read: MER2023 and MERBench, MER2024, and what the first baseline's speech recogniser writes.
 TRANSCRIPT_FILES = ("transcription-engchi-polish.csv", "transcription-merge.csv", "transcription.csv")
-# The column of speech recognised in Chinese.
-RECOGNISED = "sentence"
-LANGUAGE_CODES = {"chinese": "zh", "english": "en"}
 
 
 class MertoolsCorpusConfig(CorpusConfig):
@@ -36,7 +35,7 @@ class MertoolsCorpusConfig(CorpusConfig):
     name: Literal["mertools"] = "mertools"
     path: str = where_or_how_fast(min_length=1)
     corpus_name: CorpusName | None = None
-    language: Literal["chinese", "english"] = "chinese"
+    language: TranscriptLanguage = "chinese"
 
     @field_validator("path")
     @classmethod
@@ -58,9 +57,10 @@ class MertoolsCorpus(Corpus):
         self.root = absolute_root(config.path)
 
     def facts(self) -> ManifestFacts:
-        """Six classes, valence from -5 to 5."""
+        """Six classes, valence from -5 to 5; the licence of the year that the splits tell."""
         corpus = choose_corpus_name(self.config.corpus_name, name_of(self.root))
-        return ManifestFacts(corpus=corpus, classes=CLASSES, root=self.root, value_ranges={"valence": VALENCE_RANGE})
+        licence = None if self._release is None else self._release.licence
+        return ManifestFacts(corpus, CLASSES, self.root, {"valence": VALENCE_RANGE}, licence=licence)
 
     @property
     def unlabelled_splits(self) -> tuple[str, ...]:
@@ -86,7 +86,8 @@ class MertoolsCorpus(Corpus):
     @cached_property
     def _scan(self) -> Scan:
         labels = self._labels
-        texts, faults = self._read_transcripts()
+        transcripts = self._read_transcripts()
+        texts, faults = transcripts.sentences, [*labels.faults, *transcripts.faults]
         videos, audios = (_files_by_stem(Path(self.root, folder)) for folder in ("video", "audio"))
         columns: dict[str, list[Any]] = defaultdict(list)
         for label in labels.labels:
@@ -106,21 +107,23 @@ class MertoolsCorpus(Corpus):
             columns["emotion"].append(label.emotion)
             columns["valence"].append(label.valence)
         numbers = [label.row for label in labels.labels]
-        return Scan(manifest_table(columns, len(numbers)), numbers, [*labels.faults, *faults], needs_sources=False)
+        table = manifest_table(columns, len(numbers))
+        notes = [] if self._release is None else self._release.note_counts(table, self._release.splits)
+        return Scan(table, numbers, faults, needs_sources=False, notes=notes)
 
-    def _read_transcripts(self) -> tuple[dict[str, str], list[Fault]]:
-        """Sentences by name; a cell without words is a clip in which nobody speaks."""
+    @cached_property
+    def _release(self) -> MerRelease | None:
+        return _release_of({label.split for label in self._labels.labels})
+
+    def _read_transcripts(self) -> Transcripts:
         path = next((name for name in TRANSCRIPT_FILES if Path(self.root, name).is_file()), None)
-        if path is None:
-            return {}, []
-        raw = read_table(str(Path(self.root, path)), None)
-        wanted = [self.config.language, *([RECOGNISED] if self.config.language == "chinese" else [])]
-        column = next((name for name in wanted if name in raw.columns), None)
-        if column is None or "name" not in raw.columns:
-            needed = f"name and {' or '.join(wanted)}"
-            raise ManifestError(f"{path}: has the columns {', '.join(raw.columns)}; needed: {needed}; choose `language`, or mend the file")
-        faults = [Fault(None, None, "text", f"{path}: line {fault.row} {fault.what}", fault.allowed) for fault in raw.faults]
-        return dict(zip(raw.columns["name"], raw.columns[column], strict=True)), faults
+        return Transcripts() if path is None else read_transcripts(str(Path(self.root, path)), self.config.language)
+
+
+def _release_of(splits: Collection[str]) -> MerRelease | None:
+    """The year that the splits tell: MERTools writes four for MER2023, train and test1 for MER2024."""
+    releases = {frozenset(MER2023.splits): MER2023, frozenset({"train", "test1"}): MER2024}
+    return releases.get(frozenset(splits))
 
 
 def _files_by_stem(folder: Path) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from mer_ray.core.manifest import resolve_path
@@ -25,6 +26,18 @@ def parent_of(path: str) -> str:
 def name_of(path: str) -> str:
     """The last part of a path or URL."""
     return path.rstrip("/").rpartition("/")[2] if is_remote(path) else os.path.basename(os.path.abspath(path))
+
+
+def common_root(roots: Sequence[str]) -> str | None:
+    """The deepest folder, or prefix of one bucket, that holds all of some absolute roots; None where there is none."""
+    remote = {is_remote(root) for root in roots}
+    if remote == {False}:
+        return os.path.commonpath(roots)
+    if remote == {True} and len({root.partition("://")[0] for root in roots}) == 1:
+        scheme = roots[0].partition("://")[0]
+        shared = posixpath.commonpath([f"/{root.partition('://')[2]}" for root in roots])
+        return None if shared == "/" else f"{scheme}:/{shared}"
+    return None
 
 
 def relative_to_root(path: str, root: str) -> str:

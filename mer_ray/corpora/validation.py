@@ -36,12 +36,14 @@ class MediaHeader(Protocol):
 
 
 def check_rows(scan: Scan, facts: ManifestFacts) -> list[Fault]:
-    """Faults that the table alone shows: ids, paths, splits, labels, values, segments."""
+    """Faults that the table alone shows: ids, paths, splits, labels, values, segments; none where the scan holds them already."""
+    if scan.is_checked:
+        return []
     return [
         *_check_ids(scan),
         *_check_sources(scan, facts.root),
         *_check_each(scan, "split", _split_fault),
-        *_check_each(scan, "emotion", lambda emotion: _class_fault(emotion, facts.classes)),
+        *_check_each(scan, "emotion", lambda emotion: class_fault(emotion, facts.classes)),
         *_check_values(scan, facts.value_ranges),
         *_check_segments(scan),
         *_check_each(scan, "fold", lambda fold: (f"{fold} is negative", "0, 1, 2, ...") if fold < 0 else None),
@@ -119,7 +121,8 @@ def _split_fault(split: str) -> tuple[str, str] | None:
     return f"{split!r} cannot name a file", "letters, digits and _ - ., e.g. train, dev, test, unlabelled"
 
 
-def _class_fault(emotion: str, classes: tuple[str, ...]) -> tuple[str, str] | None:
+def class_fault(emotion: str, classes: tuple[str, ...]) -> tuple[str, str] | None:
+    """What is wrong with a label and what is allowed; None where it is one of the classes."""
     if emotion in classes:
         return None
     close = difflib.get_close_matches(emotion.strip().lower(), classes, n=1)

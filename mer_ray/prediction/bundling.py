@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
-from mer_ray import __version__
-from mer_ray.core.artefacts import write_text
+from mer_ray.core.artefacts import versions, write_text
 from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.table import Table
@@ -64,7 +63,7 @@ def join_bundles(config: BundleConfig) -> list[Table]:
         groups += [_copy_group(group, folder, new, number, weight / len(part.groups)) for group in part.groups]
     joint = parts[0].model_copy(
         update={
-            "mer_ray": __version__,
+            "mer_ray": versions()["mer-ray"],
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "corpus": ", ".join(dict.fromkeys(part.corpus for part in parts)),
             "corpus_licence": "; ".join(dict.fromkeys(part.corpus_licence for part in parts if part.corpus_licence)) or None,

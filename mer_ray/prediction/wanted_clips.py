@@ -95,11 +95,12 @@ def clips_of_manifest(path: Path, splits: Sequence[str] | None, names: Sequence[
         table = table.filter(pc.is_in(table["split"], pa.array(splits, pa.string())))
     if names is not None:
         table = table.filter(pc.is_in(table["clip_id"], pa.array(names, pa.string())))
-    if not table.num_rows:
-        shown = f", e.g. {names[0]!r}" if names else ""
+    if not table.num_rows and names is not None:
         raise ManifestError(
-            f"{path}: none of the {len(names) if names is not None else 0} candidates{shown} is a clip of it; is it another corpus?"
+            f"{path}: none of the {len(names)} candidates is a clip of it, e.g. {names[0]!r}; is it another corpus or split?"
         )
+    if not table.num_rows:
+        raise ManifestError(f"{path}: has no clips; make it again with `mer-ray manifest`")
     return WantedClips(replace(manifest, table=table), table["clip_id"].to_pylist())
 
 

@@ -81,7 +81,7 @@ class BundleFacts(Config):
     corpus_licence: str | None
     classes: tuple[str, ...] = Field(min_length=2)
     values: tuple[str, ...] = ()
-    value_ranges: dict[str, tuple[float, float]] = {}
+    value_ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     prior_probs: tuple[float, ...]
     prior_values: tuple[float | None, ...] = ()
     encoders: dict[str, EncoderRecord]

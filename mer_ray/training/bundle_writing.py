@@ -10,9 +10,8 @@ import numpy as np
 import safetensors.torch
 from torch import Tensor
 
-from mer_ray import __version__
 from mer_ray.batching import StreamConfig, pick_layers
-from mer_ray.core.artefacts import digest_file, write_text
+from mer_ray.core.artefacts import digest_file, versions, write_text
 from mer_ray.core.manifest import read_manifest
 from mer_ray.core.media_types import FloatArray
 from mer_ray.store.catalog import resolve_encoder
@@ -79,7 +78,7 @@ def write_bundle(
     train_rows = np.unique(np.concatenate([partition.train for partition in found]))
     counts_C = data.class_counts(train_rows)
     bundle = BundleFacts(
-        mer_ray=__version__,
+        mer_ray=versions()["mer-ray"],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         corpus=data.corpus,
         corpus_licence=corpus.licence,

@@ -21,5 +21,7 @@ class EncoderCase:
     identity_changes: tuple[dict[str, object], ...]
     other_changes: tuple[dict[str, object], ...] = ()
     has_weights: bool = False
+    # It says how a clip was recorded: no layers to search for emotion.
+    measures_recording: bool = False
     # Networks of published width take seconds.
     is_slow: bool = False

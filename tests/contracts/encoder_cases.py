@@ -4,11 +4,13 @@ import numpy as np
 from encoder_case import EncoderCase
 from speech_cases import HOSTILE_SOUNDS, SOUNDS, SPEECH_CASES
 from text_cases import TEXT_CASES
-from vision_cases import VISION_CASES, make_frames
+from vision_cases import VISION_CASES
 
 from mer_ray.core.media_types import Frames
+from mer_ray.encoders.contract_inputs import make_frames
 from mer_ray.encoders.gradient import GradientConfig
 from mer_ray.encoders.hashing import HashingConfig
+from mer_ray.encoders.sound_quality import SoundQualityConfig
 from mer_ray.encoders.spectral import SpectralConfig
 
 STILL = np.full((3, 128, 128, 3), 200, dtype=np.uint8)
@@ -19,6 +21,9 @@ ENCODER_CASES = (
         SOUNDS,
         HOSTILE_SOUNDS,
         ({"dtype": "float32"}, {"sequences": ("mfcc",)}, {"sequences": ("mfcc",), "rate_hz": 10.0}),
+    ),
+    EncoderCase(
+        "sound_quality", lambda folder: SoundQualityConfig(), SOUNDS, HOSTILE_SOUNDS, ({"dtype": "float16"},), measures_recording=True
     ),
     EncoderCase(
         "gradient",

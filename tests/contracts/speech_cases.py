@@ -9,25 +9,13 @@ from speech_models import save_small_speech, save_small_whisper
 
 from mer_ray.core.media_types import Audio
 from mer_ray.encoders import EncoderConfig
+from mer_ray.encoders.contract_inputs import make_sound
 from mer_ray.encoders.hubert import HubertEncoderConfig
 from mer_ray.encoders.wav2vec2 import Wav2Vec2EncoderConfig
 from mer_ray.encoders.wavlm import WavLMEncoderConfig
 from mer_ray.encoders.whisper import WhisperEncoderConfig
 
 SAMPLE_RATE_HZ = 16_000
-
-
-def make_sound(seconds: float, pitch_hz: float, seed: int) -> Audio:
-    """Harmonics of a gliding pitch in syllables, with a little noise."""
-    rng = np.random.default_rng(seed)
-    times_s = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-    phase = 2 * np.pi * np.cumsum(pitch_hz * (1 + 0.1 * np.sin(2 * np.pi * times_s))) / SAMPLE_RATE_HZ
-    tone = sum(np.sin(number * phase) / number for number in range(1, 12))
-    loudness = 0.1 * (1.1 + np.sin(2 * np.pi * 4 * times_s))
-    samples = loudness * tone + 0.003 * rng.standard_normal(len(times_s))
-    return Audio(np.clip(samples, -1, 1).astype(np.float32), SAMPLE_RATE_HZ)
-
-
 SOUNDS = (make_sound(1.3, 120, 0), make_sound(0.4, 210, 1), make_sound(2.2, 95, 2), make_sound(1.7, 300, 3))
 HOSTILE_SOUNDS = (
     Audio(np.zeros(8000, dtype=np.float32), SAMPLE_RATE_HZ),

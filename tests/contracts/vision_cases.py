@@ -22,18 +22,6 @@ TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 VISION_TOWER = {**TOWER, "image_size": CLIP_SIZE, "patch_size": 8, "initializer_factor": 3.0}
 
 
-def make_frames(num_frames: int, seed: int, size: int = 128) -> Frames:
-    """A bright disc that moves over a textured ground."""
-    rng = np.random.default_rng(seed)
-    ground = rng.integers(0, 120, (size, size, 3))
-    row, column = np.mgrid[:size, :size] * (128 / size)
-    images = []
-    for number in range(num_frames):
-        is_disc = (row - 40 - 2 * number) ** 2 + (column - 60 - number) ** 2 < 20**2
-        images.append(np.where(is_disc[..., None], 230, ground))
-    return Frames(np.array(images, dtype=np.uint8), np.arange(num_frames) * 0.2)
-
-
 def make_scenes(num_frames: int, seed: int, size: int) -> Frames:
     """Another disc of another colour on another ground in every frame: deviations as large as means."""
     rng = np.random.default_rng(seed)

@@ -18,6 +18,8 @@ def test_file_names_carry_speaker_and_emotion(tmp_path: Path):
         {"clip_id": "03a01Fa", "path": "wav/03a01Fa.wav", "speaker_id": "03", "split": None, "emotion": "happiness", "language": "de"},
         {"clip_id": "16b10Wc", "path": "wav/16b10Wc.wav", "speaker_id": "16", "split": None, "emotion": "anger", "language": "de"},
     ]
+    assert scan.table["sex"].to_pylist() == ["male", "female"]
+    assert list(scan.notes) == ["EmoDB was published with 535 clips in wav/; here are 2"]
     assert [fault.what for fault in scan.faults] == [
         f"'wav/{name}' is no file of EmoDB" for name in ("03a01Fa.WAV", "03a01Xa.wav", "17a01Na.wav", "readme.txt")
     ]
@@ -29,6 +31,7 @@ def test_the_shared_part_of_the_release(shared_data: Path):
     scan = EmodbCorpusConfig(path=str(shared_data / "emodb")).build().scan()
     assert list(scan.faults) == []
     assert Counter(scan.table["speaker_id"].to_pylist()) == {"03": 49, "08": 58, "09": 43, "10": 38, "11": 55}
+    assert Counter(scan.table["sex"].to_pylist()) == {"male": 49 + 38 + 55, "female": 58 + 43}
     assert Counter(scan.table["emotion"].to_pylist()) == {
         "anger": 60, "boredom": 35, "disgust": 12, "fear": 29, "happiness": 34, "sadness": 30, "neutral": 43,
     }  # fmt: skip
@@ -39,6 +42,7 @@ def test_the_wav_folder_itself_holds_the_same_clips(shared_data: Path):
     wav = EmodbCorpusConfig(path=str(shared_data / "emodb" / "wav")).build()
     assert wav.scan().table["clip_id"].to_pylist() == parent.scan().table["clip_id"].to_pylist()
     assert wav.scan().table["path"].to_pylist()[0] == "03a01Fa.wav"
+    assert wav.facts().licence == "CC0-1.0"
     assert wav.facts().classes == ("anger", "boredom", "disgust", "fear", "happiness", "sadness", "neutral")
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mer_ray.objectives import Outcome, intervals, score
-from mer_ray.objectives.metrics import resampled_scores
+from mer_ray.objectives.metrics import resampled_scores, take
 
 
 def outcome(num_clips=200, accuracy=0.7, seed=0):
@@ -55,3 +55,26 @@ def test_resampling_all_at_once_is_scoring_each_resample():
         )
         for name, value in alone.items():
             assert together[name][number].item() == pytest.approx(value, abs=1e-9)
+
+
+def width_of_accuracy(one, groups_N=None):
+    low, high = intervals([one], seed=0, num_resamples=200, groups_N=groups_N)["accuracy"]
+    return high - low
+
+
+def emotions_of(one):
+    return Outcome(one.label_N, one.predicted_N, {}, {}, one.num_classes)
+
+
+def test_groups_of_one_clip_are_clips():
+    one = emotions_of(outcome(100))
+    assert width_of_accuracy(one, torch.arange(100)) == pytest.approx(width_of_accuracy(one), rel=0.2)
+
+
+def test_copies_of_a_clip_in_one_group_say_no_more_than_the_clip():
+    """Twenty clips, each ten times: drawn as clips they pass for two hundred, drawn as groups they are twenty."""
+    few = emotions_of(outcome(20))
+    rows = torch.arange(20).repeat_interleave(10)
+    copies = take(few, rows)
+    assert width_of_accuracy(copies, rows) == pytest.approx(width_of_accuracy(few), rel=0.2)
+    assert width_of_accuracy(copies) < width_of_accuracy(copies, rows) / 2

@@ -26,7 +26,12 @@ def test_a_corpus_for_research_only_binds_too(folds_bundle):
 
 
 def test_licences_as_people_write_them():
-    for licence in ("CC BY-NC-SA 4.0", "cc-by-nc-4.0", "Apache-2.0; trained on AffectNet, which is for non-commercial research", "research only"):
+    for licence in (
+        "CC BY-NC-SA 4.0",
+        "cc-by-nc-4.0",
+        "Apache-2.0; trained on AffectNet, which is for non-commercial research",
+        "research only",
+    ):
         assert is_non_commercial(licence), licence
     for licence in ("Apache-2.0", "MIT", "openrail", None, "ODbL 1.0", "CC BY 4.0"):
         assert not is_non_commercial(licence), licence

@@ -77,7 +77,7 @@ def test_every_plot_has_a_figure_and_words(make_run: RunMaker, tmp_path: Path) -
     page, _ = write(tmp_path, make_run(), make_run("audio", streams=("spectral",), values=()))
     plots = [attributes for _, attributes in page.elements if "data-figure" in attributes]
     assert {plot["data-figure"] for plot in plots} == set(page.json("mer-ray-figures"))
-    assert len(plots) == 1 + 4 + 2
+    assert len(plots) == 1 + 6 + 4
     assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
 
 

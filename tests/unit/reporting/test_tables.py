@@ -16,18 +16,12 @@ from mer_ray.reporting.tables import build_tables
 
 
 def tables_of(*folders: Path, metric: str = "weighted_f1", split: str | None = None, **ceilings: float) -> dict[str, Any]:
-    return build_tables([read_run(folder) for folder in folders], metric=metric, split=split, ceilings=ceilings, max_mistakes=20)
+    return build_tables([read_run(folder) for folder in folders], metric=metric, split=split, ceilings=ceilings, max_mistakes=20, max_uncertain=10)
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = pq.read_table(folder / "predictions/test.parquet").to_pylist()
     return rows
-
-
-def mean_over_seeds(rows: list[dict[str, Any]], score: Any) -> float:
-    seeds = sorted({row["seed"] for row in rows})
-    parts = [[row for row in rows if row["seed"] == seed] for seed in seeds]
-    return float(np.mean([score([r["label_emotion"] for r in part], [r["emotion"] for r in part]) for part in parts]))
 
 
 def test_runs_are_ordered_best_first_and_details_follow(make_run: RunMaker) -> None:
@@ -40,27 +34,6 @@ def test_an_error_metric_is_best_low(make_run: RunMaker) -> None:
     summary = tables_of(make_run("a"), make_run("b"), metric="valence_mse")["summary"]
     assert summary[0]["scores"]["valence_mse"]["mean"] < summary[1]["scores"]["valence_mse"]["mean"]
     assert summary[1]["behind"]["mean"] > 0
-
-
-def test_speakers_equal_scikit_learn(make_run: RunMaker) -> None:
-    folder = make_run(skill=1.0)
-    table = tables_of(folder)["runs"][0]["per_speaker"]
-    assert sorted(row["speaker_id"] for row in table) == ["s0", "s1", "s2", "s3"]
-    for found in table:
-        rows = [row for row in rows_of(folder) if row["speaker_id"] == found["speaker_id"]]
-        assert found["num_clips"] == 15
-        assert found["accuracy"] == pytest.approx(mean_over_seeds(rows, metrics.accuracy_score))
-        weighted = mean_over_seeds(rows, lambda label, guess: metrics.f1_score(label, guess, average="weighted", zero_division=0))
-        assert found["weighted_f1"] == pytest.approx(weighted)
-        assert found["uar"] == pytest.approx(mean_over_seeds(rows, metrics.balanced_accuracy_score))
-
-
-def test_presence_is_read_from_attention(make_run: RunMaker) -> None:
-    folder = make_run(skill=1.0)
-    table = tables_of(folder)["runs"][0]["per_presence"]
-    assert [(row["presence"], row["num_clips"]) for row in table] == [("all present", 54), ("without audio", 6)]
-    rows = [row for row in rows_of(folder) if row["attention_spectral"] is None]
-    assert table[1]["accuracy"] == pytest.approx(mean_over_seeds(rows, metrics.accuracy_score))
 
 
 def test_attention_is_the_mean_over_complete_clips_of_a_class(make_run: RunMaker) -> None:

@@ -34,7 +34,7 @@ def make(**changes):
         ({"weight_decay": float("nan")}, "weight_decay: "),
         ({"value_weight": float("inf")}, "value_weight: "),
         ({"class_weights": {"happy": float("inf")}}, "class_weights"),
-        ({"model": {"hidden": 10**9}}, "model.hidden: "),
+        ({"model": {"name": "attention", "hidden": 10**9}}, "model.hidden: "),
     ],
 )
 def test_a_wrong_config_says_what_to_mend(changes, message):

@@ -1,0 +1,108 @@
+"""`mer-ray evaluate`: predictions and labels in, the official figure and what stands beside it out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mer_ray.core.artefacts import write_json
+from mer_ray.core.config import nearest
+from mer_ray.core.errors import MerRayError, PredictionError
+from mer_ray.core.seeding import derive_seed
+from mer_ray.core.table import Table
+from mer_ray.prediction.agreement import agreement, class_shares
+from mer_ray.prediction.clip_table import ClipTable, read_clip_table
+from mer_ray.prediction.comparison import compare_files
+from mer_ray.prediction.evaluation_config import EvaluateConfig
+from mer_ray.prediction.evaluation_tables import evaluation_tables
+from mer_ray.prediction.file_scores import score_file
+from mer_ray.prediction.labels import Labels, check_labels, label_classes, read_label_table
+from mer_ray.prediction.prediction_files import FilePredictions, check_predictions
+from mer_ray.prediction.protocols import PROTOCOLS, Protocol, allowed_metrics, official_metric
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class EvaluationSummary:
+    """Where the scores lie, and what they are: the content of the JSON file."""
+
+    path: Path
+    facts: dict[str, Any]
+
+    def tables(self) -> list[Table]:
+        """Scores, classes, differences, agreement and balance, for a terminal."""
+        return evaluation_tables(self.facts, self.path)
+
+
+def evaluate(config: EvaluateConfig) -> EvaluationSummary:
+    """Score files of predictions by a protocol's rule, compare them, write the scores atomically.
+
+    Raises:
+        ManifestError, PredictionError: a file cannot be read, or predictions and labels do not fit; a line per fault.
+
+    """
+    protocol = PROTOCOLS[config.protocol]
+    tables = [read_clip_table(path, protocol.is_challenge) for path in config.predictions]
+    label_table = read_label_table(config.labels, config.split, protocol.is_challenge)
+    classes = label_classes(protocol, config.classes, label_table, tables)
+    labels = check_labels(label_table, protocol, classes)
+    official = official_metric(protocol, config.metric, tuple(labels.values))
+    allowed = allowed_metrics(protocol, tuple(labels.values))
+    if official not in allowed:
+        raise PredictionError(f"metric: {official!r} cannot be had from {config.labels} by protocol {protocol.name}{nearest(official, allowed)}")
+    files = _check_all(tables, labels, protocol)
+    seed = derive_seed("evaluate", config.seed)
+    scores = [score_file(file, labels, official, seed, config.num_resamples) for file in files]
+    lacking = [score["path"] for score in scores if score["official"] is None]
+    if lacking:
+        raise PredictionError(f"{', '.join(lacking)}: {official} is not defined there; choose another metric, or predict what it needs")
+    compared = compare_files(files, labels, official, seed=seed, num_resamples=config.num_resamples, num_swaps=config.num_swaps)
+    facts = {
+        "protocol": protocol.name,
+        "rule": protocol.rule if config.metric is None else config.metric,
+        "official": official,
+        "labels": str(config.labels),
+        "split": config.split,
+        "classes": list(classes),
+        "num_labelled": len(labels.clip_ids),
+        "num_unlabelled": labels.num_unlabelled,
+        "num_speakers": labels.num_speakers,
+        "num_resamples": config.num_resamples,
+        "num_swaps": config.num_swaps,
+        "seed": config.seed,
+        "files": scores,
+        "differences": compared,
+        "agreement": agreement(tables) if len(tables) > 1 and protocol.has_emotions else None,
+        "balance": _balance(config, label_table, tables, classes),
+    }
+    write_json(config.out, facts)
+    return EvaluationSummary(config.out, facts)
+
+
+def _check_all(tables: list[ClipTable], labels: Labels, protocol: Protocol) -> list[FilePredictions]:
+    """All files checked; the faults of all of them at once."""
+    files, faults = [], []
+    for table in tables:
+        try:
+            files.append(check_predictions(table, labels, protocol))
+        except MerRayError as error:
+            faults.append(str(error))
+    if faults:
+        raise PredictionError("\n".join(faults))
+    return files
+
+
+def _balance(config: EvaluateConfig, labels: ClipTable, tables: list[ClipTable], classes: tuple[str, ...]) -> list[dict[str, Any]] | None:
+    """Shares per class of train, labels and predictions; None where there is one file and no train, or no classes."""
+    if not classes or (config.train_labels is None and len(tables) == 1):
+        return None
+    of_train = []
+    if config.train_labels is not None:
+        train = read_label_table(config.train_labels, None, PROTOCOLS[config.protocol].is_challenge)
+        if TRAIN in (train.splits or []):
+            train = read_label_table(config.train_labels, TRAIN, PROTOCOLS[config.protocol].is_challenge)
+        if not any(emotion in classes for emotion in train.emotions or []):
+            raise PredictionError(f"{config.train_labels}: train_labels has no emotion of {', '.join(classes)}")
+        of_train = [("train labels", train)]
+    listed = [*of_train, ("labels", labels), *[("predictions", table) for table in tables]]
+    return [{"of": what, "path": str(table.path), "shares": class_shares(table, classes)} for what, table in listed]
