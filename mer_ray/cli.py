@@ -7,7 +7,7 @@ so that `--help` and a mistyped word answer at once.
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -158,17 +158,74 @@ def extract(
 
 @app.command()
 def export(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="The store to read.")],
-    features: Annotated[str, typer.Option("--features", help="The format: mertools (.npy) or datasets (Hugging Face).")],
-    manifest: Annotated[Path, typer.Option("--manifest", help="Whose clips, with their labels.")],
-    encoder: Annotated[str, typer.Option("--encoder", help="Name, or name@identity8.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    source: Annotated[str, typer.Argument(metavar="STORE|BUNDLE", help="The store or the bundle to read.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder, or the .onnx file, to write.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write a bundle's fusion model as ONNX.")] = False,
+    features: Annotated[str | None, typer.Option("--features", help="Of a store: mertools (.npy) or datasets (Hugging Face).")] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="Of a store: whose clips, with their labels.")] = None,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="Of a store: name, or name@identity8.")] = None,
     layer: Annotated[str | None, typer.Option("--layer", help="Needed where the encoder has several.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Let a folder go that is there already.")] = False,
 ) -> None:
-    """Write the features of a store's encoder as files for other tools."""
-    given = {"features": features, "store": store, "manifest": str(manifest), "encoder": encoder, "layer": layer}
-    _run_verb("export", None, False, False, {**given, "out": str(out), "replace": replace}, {})
+    """Write the features of a store's encoder as files for other tools, or a bundle's fusion model as ONNX."""
+    of_store = {"features": features, "manifest": None if manifest is None else str(manifest), "encoder": encoder}
+    if onnx:
+        from mer_ray.prediction.onnx_export import export_onnx
+
+        given = [f"--{name}" for name, value in of_store.items() if value is not None]
+        if given:
+            raise ConfigError(f"export: {given[0]} belongs to a store, --onnx to a bundle; give one of them")
+        _show(export_onnx(Path(source), out), _console())
+        return
+    wanted = {name: value for name, value in of_store.items() if value is not None}
+    _run_verb("export", None, False, False, {**wanted, "store": source, "layer": layer, "out": str(out), "replace": replace}, {})
+
+
+@app.command()
+def bundle(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs, or bundles.")],
+    out: Annotated[Path, typer.Option("--out", help="The bundle to write.")],
+    weights: Annotated[str | None, typer.Option("--weights", help="One per run, e.g. 2,1,1; equal by default.")] = None,
+) -> None:
+    """Join several runs into one bundle, whose predictions are averaged."""
+    try:
+        parts = None if weights is None else [float(weight) for weight in weights.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--weights {weights}: numbers with commas between them, e.g. 2,1,1") from error
+    _run_verb("bundle", None, False, False, {"runs": [str(run) for run in runs], "out": str(out), "weights": parts}, {})
+
+
+@app.command()
+def predict(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="BUNDLE (FILE|FOLDER|s3://...)... | CONFIG.yaml  [key.sub=value]...", show_default=False),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The .csv or .parquet to write.")] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="Predict the clips of a manifest.")] = None,
+    split: Annotated[list[str] | None, typer.Option("--split", help="Only this split of the manifest; may be given again.")] = None,
+    store: Annotated[str | None, typer.Option("--store", help="Features that are there are read, what is lacking is added.")] = None,
+    window: Annotated[float | None, typer.Option("--window", help="A timeline: seconds of each window.")] = None,
+    hop: Annotated[float | None, typer.Option("--hop", help="Seconds from one window to the next.")] = None,
+    without: Annotated[list[str] | None, typer.Option("--without", help="Leave out audio, vision or text.")] = None,
+    abstain_below: Annotated[float | None, typer.Option("--abstain-below", help="Mark predictions of lower confidence.")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="A challenge's file: mer2023, mer2024 or mer2025.")] = None,  # noqa: A002
+    candidates: Annotated[Path | None, typer.Option("--candidates", help="Exactly these names, in their order.")] = None,
+    print_config: PrintConfig = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Predict files, or the clips of a manifest, with a trained bundle and its own encoders."""
+    words = list(words or [])
+    sources = [word for word in words if "=" not in word or Path(word).exists()]
+    overrides = [word for word in words if word not in sources]
+    config_file = [sources.pop(0)] if sources and Path(sources[0]).suffix in (".yaml", ".yml") else []
+    given: dict[str, Any] = {"out": out, "manifest": manifest, "store": store, "format": format, "candidates": candidates}
+    given |= {"window_s": window, "hop_s": hop, "abstain_below": abstain_below, "splits": split, "without": without}
+    if sources and not config_file:
+        given["bundle"] = sources.pop(0)
+    given["files"] = sources or None
+    flags = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
+    _run_verb("predict", [*config_file, *overrides], print_config, dry_run, flags, {})
 
 
 @app.command()
@@ -178,17 +235,65 @@ def train(words: Words = None, print_config: PrintConfig = False, dry_run: DryRu
 
 
 @app.command()
+def evaluate(
+    predictions: Annotated[
+        list[Path], typer.Argument(metavar="PREDICTIONS...", help="CSV or Parquet; the first is compared with the rest.")
+    ],
+    labels: Annotated[Path, typer.Option("--labels", help="CSV or Parquet with the labels, or a manifest.")],
+    protocol: Annotated[str, typer.Option("--protocol", help="Whose rule: mer2023-multi, mer2024-semi, emotion, values, ...")],
+    split: Annotated[str | None, typer.Option("--split", help="Take the labels of one split only.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="Put this figure first, for emotion and values.")] = None,
+    classes: Annotated[str | None, typer.Option("--classes", help="The allowed emotions in order, with commas.")] = None,
+    train_labels: Annotated[Path | None, typer.Option("--train-labels", help="Compare the balance of classes with these.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where the scores go, as JSON.")] = Path("scores.json"),
+) -> None:
+    """Score files of predictions by a challenge's rule; compare several."""
+    from mer_ray.prediction.evaluate import evaluate
+    from mer_ray.prediction.evaluation_config import EvaluateConfig
+
+    given: dict[str, Any] = {"predictions": predictions, "labels": labels, "protocol": protocol, "split": split, "metric": metric}
+    given |= {"classes": classes.split(",") if classes else None, "train_labels": train_labels, "out": out}
+    _show(evaluate(parse_config(EvaluateConfig, given, "mer-ray evaluate")).tables(), _console())
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
-    out: Annotated[Path, typer.Option("--out", help="The HTML page to write.")] = Path("report.html"),
-    metric: Annotated[str, typer.Option("--metric", help="What orders the runs: weighted_f1, uar, ...")] = "weighted_f1",
+    out: Annotated[Path | None, typer.Option("--out", help="The HTML page (report.html), or the table's file.", show_default=False)] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="What orders the runs: weighted_f1 (or the first of --metrics), uar, ...")
+    ] = None,
     ceilings: Annotated[Path | None, typer.Option("--ceilings", help="JSON with the best possible scores.")] = None,
+    media: Annotated[
+        Literal["none", "small"], typer.Option("--media", help="Small copies of the listed clips beside the page, to play there, or none.")
+    ] = "small",
+    table: Annotated[str | None, typer.Option("--table", help="Print a table for a paper instead: md, latex or csv.")] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", help="Published rows below it: a corpus, or one split: MER2023/MULTI.")
+    ] = None,
+    metrics: Annotated[str | None, typer.Option("--metrics", help="The table's metrics in order, with commas; all by default.")] = None,
 ) -> None:
-    """Write one self-contained HTML page about runs."""
+    """Write one self-contained HTML page about runs, or one table for a paper."""
     from mer_ray.workflow.verbs import VERBS
 
     verb = VERBS["report"]
-    _show(verb.run(verb.config_class(runs=tuple(runs), out=out, metric=metric, ceilings=ceilings)), _console())
+    given: dict[str, Any] = {"runs": runs, "out": out, "metric": metric, "ceilings": ceilings, "media": media}
+    given |= {"table": table, "reference": reference, "metrics": metrics.split(",") if metrics else None}
+    config = parse_config(verb.config_class, {key: value for key, value in given.items() if value is not None}, "mer-ray report")
+    if table is None:
+        _show(verb.run(config), _console())
+    else:
+        _print_table(config, to_file=out is not None)
+
+
+def _print_table(config: Any, to_file: bool) -> None:
+    """The table alone on stdout, so that it can go into a file; what its author must know on stderr."""
+    from mer_ray.reporting.paper_report import make_paper_report, write_paper_report
+
+    report = write_paper_report(config).report if to_file else make_paper_report(config)
+    print(report.text, end="", flush=True)
+    for note in report.notes:
+        print(f"mer-ray: note: {note}", file=sys.stderr)
 
 
 @encoders_app.callback(invoke_without_command=True)
@@ -295,12 +400,27 @@ def bench(
 
 
 @app.command()
-def doctor() -> None:
-    """Show versions, hardware, free disk, and whether the Ray cluster answers and is authenticated."""
-    from mer_ray.workflow.doctor import examine
+def doctor(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="Fields of a plug-in.", show_default=False)] = None,
+    plugin: Annotated[
+        Path | None,
+        typer.Option("--plugin", help="RUN this Python file and check the models, encoders and corpora in it.", show_default=False),
+    ] = None,
+    class_name: Annotated[str | None, typer.Option("--class", help="One config class of the file.", show_default=False)] = None,
+) -> None:
+    """Show versions, hardware, free disk, and whether the Ray cluster answers; or check a plug-in against its contract."""
+    if plugin is None:
+        if words or class_name:
+            raise ConfigError("doctor: key=value and --class belong to --plugin FILE")
+        from mer_ray.workflow.doctor import examine
 
-    table, well = examine(Path.cwd())
-    table.show(_console())
+        table, well = examine(Path.cwd())
+        tables = [table]
+    else:
+        from mer_ray.workflow.plugin_doctor import examine_plugin
+
+        tables, well = examine_plugin(plugin, words or [], class_name)
+    _show(tables, _console())
     if not well:
         raise typer.Exit(1)
 

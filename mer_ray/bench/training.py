@@ -19,6 +19,7 @@ from mer_ray.bench.figure import Figure
 from mer_ray.core.artefacts import num_cores
 from mer_ray.core.batch import StreamSpec, TaskSpec
 from mer_ray.core.media_types import MODALITIES
+from mer_ray.models import AttentionConfig
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.fitting import Learner
@@ -115,6 +116,7 @@ class _BareTraining:
 
     def __init__(self, learner: Learner) -> None:
         config, clips = learner.config, learner.clips
+        assert isinstance(config.model, AttentionConfig)
         self.streams = list(clips.streams.values())
         self.emotion_N, self.valence_N = clips.emotion_N, clips.values["valence"]
         self.rows_N = torch.from_numpy(learner.partition.train)

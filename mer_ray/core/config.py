@@ -37,6 +37,10 @@ class Config(BaseModel):
                     raise ValueError(f"{name}: a local path is needed, not the URL {str(path)!r}")
         return self
 
+    def more_identity(self) -> dict[str, Any]:
+        """What belongs to the identity beside the fields."""
+        return {}
+
 
 def where_or_how_fast(default: Any = ..., **field_options: Any) -> Any:
     """A field that says only where or how fast (paths, devices, budgets): it is no part of the identity."""
@@ -51,7 +55,7 @@ def identity_fields(config: BaseModel) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("identity") is False:
             continue
         kept[name] = _identity_value(getattr(config, name))
-    return kept
+    return {**kept, **config.more_identity()} if isinstance(config, Config) else kept
 
 
 def _identity_value(value: Any) -> Any:
@@ -149,9 +153,15 @@ def parse_config(config_class: type[ConfigType], data: Mapping[str, Any], where:
     try:
         return config_class.model_validate(data)
     except ValidationError as error:
-        faults = [dict(item) for item in error.errors(include_url=False)]
-        lines = [_explain(config_class, fault) for fault in sorted(_causes(faults), key=lambda fault: fault["type"] != "extra_forbidden")]
+        faults = explain_faults(config_class, error)
+        lines = [f"{path}: {what}" if path else what for path, what in faults]
         raise ConfigError("\n".join(f"{where}: {prefix}{line}" for line in lines)) from error
+
+
+def explain_faults(config_class: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
+    """Every fault of the data as its dotted path (empty: of the whole) and what is wrong, unknown keys first."""
+    faults = [dict(item) for item in error.errors(include_url=False)]
+    return [_explain(config_class, fault) for fault in sorted(_causes(faults), key=lambda fault: fault["type"] != "extra_forbidden")]
 
 
 def _causes(faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -164,27 +174,32 @@ def _causes(faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _explain(config_class: type[BaseModel], item: dict[str, Any]) -> str:
+def _explain(config_class: type[BaseModel], item: dict[str, Any]) -> tuple[str, str]:
     location = tuple(item["loc"])
     kind, context = item["type"], item.get("ctx", {})
     dotted = _dotted(config_class, location)
     if kind == "extra_forbidden":
         parent = _model_at(config_class, location[:-1])
-        return f"{dotted}: unknown key{nearest(str(location[-1]), list(parent.model_fields) if parent else [])}"
+        return dotted, f"unknown key{nearest(str(location[-1]), _keys(parent) if parent else [])}"
     if kind == "missing":
-        return f"{dotted}: required, but missing"
+        return dotted, "required, but missing"
     if kind == "union_tag_invalid":
         allowed = [_unquoted(tag) for tag in context["expected_tags"].split(", ")]
         key = _unquoted(context["discriminator"])
-        return f"{f'{dotted}.{key}' if dotted else key}: unknown choice {context['tag']!r}{nearest(context['tag'], allowed)}"
+        return f"{dotted}.{key}" if dotted else key, f"unknown choice {context['tag']!r}{nearest(context['tag'], allowed)}"
     if kind == "union_tag_not_found":
-        return f"{dotted}: needs the key {_unquoted(context['discriminator'])}"
+        return dotted, f"needs the key {_unquoted(context['discriminator'])}"
     if kind == "literal_error":
         allowed = [_unquoted(word) for word in context["expected"].replace(" or ", ", ").split(", ")]
-        return f"{dotted}: {item['input']!r} is not allowed{nearest(str(item['input']), allowed)}"
+        return dotted, f"{item['input']!r} is not allowed{nearest(str(item['input']), allowed)}"
     message = item["msg"].removeprefix("Value error, ")
     shown = "" if kind == "value_error" or isinstance(item["input"], (dict, list)) else f", not {item['input']!r}"
-    return f"{dotted}: {message[0].lower() + message[1:]}{shown}" if dotted else message
+    return dotted, f"{message[0].lower() + message[1:]}{shown}" if dotted else message
+
+
+def _keys(config_class: type[BaseModel]) -> list[str]:
+    """The keys as they are written."""
+    return [field.alias or name for name, field in config_class.model_fields.items()]
 
 
 def _unquoted(word: str) -> str:

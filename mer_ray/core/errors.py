@@ -32,5 +32,13 @@ class RunError(MerRayError):
     """A training run cannot start, resume or be read."""
 
 
+class PredictionError(MerRayError):
+    """Predictions or labels cannot be read, or do not fit each other."""
+
+
+class ContractError(MerRayError):
+    """A model, encoder or corpus breaks what its family promises."""
+
+
 class ClusterError(MerRayError):
     """A Ray cluster cannot be reached, refuses us, or one of its machines fails."""

@@ -53,6 +53,8 @@ class ManifestFacts:
     """What holds for the whole corpus: name, classes in order, value ranges, the root of relative paths, version, folds, licence.
 
     `corpus` names the folder in the store; the manifest's column `corpus` says where a clip of several joined corpora comes from.
+    `label_maps`: by corpus, which of its classes became which class here, None = unknown. `corrections`: the sha256 of the files of
+    corrected labels, in the order in which they were applied.
     """
 
     corpus: str
@@ -62,6 +64,8 @@ class ManifestFacts:
     version: str = "1"
     folds: str | None = None
     licence: str | None = None
+    label_maps: dict[str, dict[str, str | None]] | None = None
+    corrections: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ Layout, broken clips and licence: the README of the release. AudioWAV alone, or 
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -115,7 +115,7 @@ class CremaDCorpus(Corpus):
         labels = self._read_labels(listed)
         if labels is not None:
             faults += labels.faults
-        sexes = self._read_sexes(listed, notes)
+        sexes = self._read_sexes(listed, {clip.name.actor for clip in clips.values()}, notes)
         kept = self._keep(clips, labels, faults, notes)
         if labels is not None and self.config.labels == "vavl":
             notes += self._vavl_notes(clips, labels)
@@ -162,11 +162,14 @@ class CremaDCorpus(Corpus):
             )
         return read_votes(resolve_path(self.root, VOTES), self.config.rated)
 
-    def _read_sexes(self, listed: Sequence[Listed], notes: list[str]) -> dict[str, str]:
-        if _is_there(DEMOGRAPHICS, listed):
-            return read_sexes(resolve_path(self.root, DEMOGRAPHICS))
-        notes.append(f"no {DEMOGRAPHICS} in {self.root}: sex stays unknown")
-        return {}
+    def _read_sexes(self, listed: Sequence[Listed], actors: Set[str], notes: list[str]) -> dict[str, str]:
+        if not _is_there(DEMOGRAPHICS, listed):
+            notes.append(f"no {DEMOGRAPHICS} in {self.root}: sex stays unknown")
+            return {}
+        sexes = read_sexes(resolve_path(self.root, DEMOGRAPHICS))
+        if lacking := actors - sexes.keys():
+            notes.append(f"{DEMOGRAPHICS} tells no sex of {len(lacking)} actors: {name_some(lacking)}")
+        return sexes
 
     def _keep(self, clips: dict[str, _Files], labels: PerceivedLabels | None, faults: list[Fault], notes: list[str]) -> dict[str, _Files]:
         """Clips that show what they should, have one file of a kind and a label."""
@@ -186,6 +189,9 @@ class CremaDCorpus(Corpus):
                 kept[clip_id] = clip
             elif not twice and self.config.labels == "perceived":
                 faults.append(Fault(clip.row, clip_id, "emotion_probs", f"{VOTES} has no votes for it", "votes for every clip"))
+        shared = [clip_id for clip_id in kept if clip_id in SHARED_SOUND]
+        if shared:
+            notes.append(f"{len(shared)} clips take the sound of their videos, AudioWAV has one recording for two: {name_some(shared)}")
         return kept
 
     def _vavl_notes(self, clips: dict[str, _Files], labels: PerceivedLabels) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import resolve_path
-from mer_ray.core.s3 import find_filesystem
+from mer_ray.core.s3 import STORAGE_FAULTS, find_filesystem
 
 # First words of a pointer file, from the specification of Git LFS.
 POINTER_START = b"version https://git-lfs.github.com/spec/"
@@ -26,7 +26,7 @@ def _first_bytes(path: str) -> bytes:
     filesystem, name = find_filesystem(path)
     try:
         content: bytes = filesystem.cat_file(name, start=0, end=len(POINTER_START))
-    except OSError:
+    except STORAGE_FAULTS:
         # The validation opens every file and says of each what is wrong with it.
         return b""
     return content

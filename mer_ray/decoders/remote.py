@@ -66,6 +66,21 @@ def fetch_file(path: str, copy: str, limits: MediaLimits) -> None:
             raise MediaError(f"{path}: {os.path.getsize(copy)} of {num_bytes} bytes arrived; run again with --retry-failed")
 
 
+def stamp_file(path: str) -> str:
+    """Size and modification time of a local file, size and ETag of an `s3://` object: another stamp means other content.
+
+    Raises:
+        MediaError: missing or not permitted.
+
+    """
+    with _explain_faults(path):
+        if not is_remote(path):
+            status = os.stat(path)
+            return f"{status.st_size}:{status.st_mtime_ns}"
+        facts = s3_filesystem().info(path.removeprefix("s3://"))
+        return f"{facts['size']}:{facts['ETag']}"
+
+
 @contextmanager
 def open_remote(path: str) -> Iterator[tuple[Any, int]]:
     """A seekable file object of an `s3://` object that reads only what is asked for, and the object's size in bytes.

@@ -42,6 +42,11 @@ class EncoderConfig(Config, ABC):
     dtype: Literal["float16", "float32"] = "float16"
 
     @property
+    def stored_name(self) -> str:
+        """What the store and streams call the encoder."""
+        return self.name
+
+    @property
     def modality(self) -> Modality:
         """What the encoder reads: `audio`, `vision` or `text`."""
         return self.input_format.modality
@@ -206,5 +211,5 @@ def encoder_identity(config: EncoderConfig) -> str:
 
 
 def encoder_key(config: EncoderConfig) -> str:
-    """The folder of an encoder in a store: `<name>@<first 8 hex digits of its identity>`."""
-    return f"{config.name}@{encoder_identity(config)[:8]}"
+    """The folder of an encoder in a store: `<stored name>@<first 8 hex digits of its identity>`."""
+    return f"{config.stored_name}@{encoder_identity(config)[:8]}"

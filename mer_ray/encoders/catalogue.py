@@ -8,7 +8,7 @@ import huggingface_hub
 
 from mer_ray.core.media_types import MODALITIES, AudioFormat, FrameFormat, Modality, TextFormat
 from mer_ray.core.table import Table
-from mer_ray.encoders import AnyEncoder, EncoderConfig
+from mer_ray.encoders import AnyEncoder, EncoderConfig, PluginEncoderConfig
 from mer_ray.encoders._base import Checkpoint
 from mer_ray.encoders._weights import CONFIG_FILE, weight_files
 
@@ -40,8 +40,9 @@ def list_encoders() -> list[Table]:
 
 
 def encoder_classes() -> tuple[type[EncoderConfig], ...]:
-    """The members of the union, in its order."""
-    return typing.get_args(typing.get_args(AnyEncoder)[0])
+    """The encoders of the package, in the order of the union."""
+    members = typing.get_args(typing.get_args(AnyEncoder)[0])
+    return tuple(member for member in members if not issubclass(member, PluginEncoderConfig))
 
 
 def is_cached(weights: str) -> bool:

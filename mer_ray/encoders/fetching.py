@@ -3,7 +3,8 @@
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mer_ray.core.artefacts import digest_file, write_json
 from mer_ray.core.config import digest_of
 from mer_ray.core.errors import EncoderError
 from mer_ray.core.faces import DetectedFaces
-from mer_ray.encoders import EncoderConfig
+from mer_ray.encoders import EncoderConfig, PluginEncoderConfig
 from mer_ray.encoders._pretrained import PretrainedEncoderConfig
 from mer_ray.encoders._weights import ADAPTER_CONFIG, CARD_FILE, CONFIG_FILE, INDEX_PATTERN, weight_files
 
@@ -49,6 +50,9 @@ def list_needs(config: EncoderConfig) -> list[Need]:
         EncoderError: files are missing, or the hub does not answer.
 
     """
+    if isinstance(config, PluginEncoderConfig):
+        inner = [replace(need, place=("config", *need.place)) for need in list_needs(config.loaded_encoder)]
+        return [_need_file(("file",), config.file), *inner]
     needs = []
     if isinstance(config, PretrainedEncoderConfig):
         needs.append(need_folder(("weights",), config.weights, config.folder(), (CONFIG_FILE, *config.companions)))
@@ -96,12 +100,15 @@ def fetch_need(need: Need, to: Path) -> Fetched:
 
 def replace_paths(data: dict[str, Any], fetched: list[Fetched]) -> dict[str, Any]:
     """A config's data with the copies' places in place of the old ones."""
-    replaced = dict(data)
+    replaced = data
     for item in fetched:
-        key, *rest = item.need.place
-        inner = {**replaced[key], rest[0]: str(item.path)} if rest else str(item.path)
-        replaced[key] = inner
+        replaced = _with_value(replaced, item.need.place, str(item.path))
     return replaced
+
+
+def _with_value(data: dict[str, Any], place: Sequence[str], value: str) -> dict[str, Any]:
+    key, *rest = place
+    return {**data, key: _with_value(data[key], rest, value) if rest else value}
 
 
 def _need_file(place: tuple[str, ...], path: Path) -> Need:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.plugins import PluginHost, shown_name
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.encoders import AnyEncoder
 
@@ -43,7 +44,7 @@ class Budget(Config):
     usd: float | None = where_or_how_fast(None, gt=0, allow_inf_nan=False)
 
 
-class ExtractConfig(Config):
+class ExtractConfig(PluginHost):
     """Which clips go through which encoders into which store.
 
     `decode`: `in_actor` decodes in the process that encodes (best on CPUs), `ahead` in a stage of its own before GPU actors;
@@ -78,7 +79,7 @@ class ExtractConfig(Config):
     def _encoders_differ(cls, encoders: tuple[AnyEncoder, ...]) -> tuple[AnyEncoder, ...]:
         for index, encoder in enumerate(encoders):
             if encoder in encoders[:index]:
-                raise ValueError(f"encoder {encoder.name} is listed twice with the same config; remove one")
+                raise ValueError(f"encoder {shown_name(encoder)} is listed twice with the same config; remove one")
         return encoders
 
     @model_validator(mode="after")

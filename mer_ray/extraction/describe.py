@@ -10,7 +10,7 @@ from mer_ray.store.record import EncoderRecord
 def describe_encoder(config: EncoderConfig, encoder: Encoder) -> EncoderRecord:
     """Config, layers, versions, weights digest and licence of a built encoder."""
     return EncoderRecord(
-        name=config.name,
+        name=config.stored_name,
         key=encoder_key(config),
         identity=encoder_identity(config),
         config=config.model_dump(mode="json"),

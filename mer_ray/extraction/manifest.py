@@ -4,19 +4,22 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
 import pyarrow as pa
-from pydantic import model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.errors import MediaError
 from mer_ray.core.manifest import MANIFEST_SCHEMA, MEDIA_COLUMNS, PATH_COLUMNS, Manifest, ManifestFacts, resolve_path, write_manifest
+from mer_ray.core.plugins import PluginHost
 from mer_ray.core.progress import track
-from mer_ray.corpora import AnyCorpus, Scan
+from mer_ray.corpora import AnyCorpus, Scan, ValueRanges
+from mer_ray.corpora.corrections import apply_corrections
 from mer_ray.corpora.duplicates import find_repeats, number_media
 from mer_ray.corpora.faults import Fault, faults_error, in_source_order, write_faults
 from mer_ray.corpora.folds import FoldsConfig, assign_folds
+from mer_ray.corpora.label_maps import LabelMapConfig, change_labels
 from mer_ray.corpora.stored_files import FileFault, find_files, group_by_content
 from mer_ray.corpora.validation import check_media, check_rows
 from mer_ray.decoders.limits import MediaLimits
@@ -24,15 +27,24 @@ from mer_ray.decoders.probe import MediaFacts, probe_media
 from mer_ray.extraction.manifest_summary import ManifestSummary, summarise_manifest
 
 
-class ManifestConfig(Config):
+def _as_list(files: Any) -> Any:
+    return [files] if isinstance(files, (str, Path)) else files
+
+
+class ManifestConfig(PluginHost):
     """Which corpus becomes which manifest.
 
+    `label_map` and `values_to`: emotions onto other classes, values onto other ranges. `corrections`: one or more CSV files that the
+    error page of a report saved, applied in turn to the labels after the map.
     `folds`: fill the column `fold` of labelled clips. `keep_going`: with faults, write the good rows and the bad ones' table
     `<out stem>.faults.csv` instead of nothing. `limits`: of the decoders, as far as headers show them.
     """
 
     corpus: AnyCorpus
     out: Path = where_or_how_fast()
+    label_map: LabelMapConfig | None = None
+    values_to: ValueRanges = Field(default_factory=dict)
+    corrections: Annotated[tuple[Path, ...], BeforeValidator(_as_list)] = where_or_how_fast(())
     folds: FoldsConfig | None = None
     keep_going: bool = False
     limits: MediaLimits = where_or_how_fast(MediaLimits())
@@ -45,8 +57,13 @@ class ManifestConfig(Config):
 
     @model_validator(mode="after")
     def _out_is_new(self) -> Self:
-        if Path(self.corpus.path).absolute() == self.out.absolute():
-            raise ValueError(f"out: {self.out} is the corpus's own table, which would be lost; choose another name")
+        read: dict[str, tuple[str | Path, ...]] = {
+            "the corpus's own table": self.corpus.places(),
+            "a file of corrections": self.corrections,
+        }
+        for what, places in read.items():
+            if any(Path(place).absolute() == self.out.absolute() for place in places):
+                raise ValueError(f"out: {self.out} is {what}, which would be lost; choose another name")
         return self
 
 
@@ -54,13 +71,13 @@ def build_manifest(config: ManifestConfig) -> ManifestSummary:
     """Build and write a manifest; durations and sizes come from the files' headers.
 
     Raises:
+        ConfigError: the label map or the ranges do not fit the corpus.
         ManifestError: the corpus cannot be read, or has faults and `keep_going` is off, or has faults of the whole table, or no
-            good row; nothing is written and an older manifest stays.
+            good row, or its corrections have faults; nothing is written and an older manifest stays.
 
     """
-    corpus = config.corpus.build()
-    scan, facts = corpus.scan(), corpus.facts()
-    faults = [*scan.faults, *check_rows(scan, facts)]
+    scan, facts = _read_corpus(config)
+    faults = list(scan.faults)
     sizes, more = _find(scan, facts, faults)
     faults += more
     media, more = _probe(scan, facts, sizes, config)
@@ -85,6 +102,15 @@ def build_manifest(config: ManifestConfig) -> ManifestSummary:
         faults_out=str(config.faults_out) if faults else None,
         notes=scan.notes,
     )
+
+
+def _read_corpus(config: ManifestConfig) -> tuple[Scan, ManifestFacts]:
+    """The rows with their faults, and with the labels that the config wants."""
+    corpus = config.corpus.build()
+    scan, facts = corpus.scan(), corpus.facts()
+    scan = replace(scan, faults=[*scan.faults, *check_rows(scan, facts)])
+    scan, facts = change_labels(scan, facts, config.label_map, config.values_to)
+    return apply_corrections(scan, facts, config.corrections)
 
 
 def _find(scan: Scan, facts: ManifestFacts, faults: Sequence[Fault]) -> tuple[dict[str, int], list[Fault]]:
@@ -132,7 +158,7 @@ def _probe(scan: Scan, facts: ManifestFacts, sizes: Mapping[str, int], config: M
 
 
 def _good_rows(scan: Scan, faults: Sequence[Fault], config: ManifestConfig) -> list[int]:
-    where = config.corpus.path
+    where = ", ".join(config.corpus.places())
     if faults and not config.keep_going:
         raise faults_error(where, faults, "nothing was written; correct them, or leave their rows out with --keep-going (keep_going: true)")
     if any(fault.row is None for fault in faults):

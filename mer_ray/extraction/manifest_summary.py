@@ -24,6 +24,7 @@ class ManifestSummary:
     num_speakers: int
     num_repeated: int
     classes: dict[str, int]
+    corpora: dict[str, int]
     splits: dict[str, int]
     folds: dict[int, int]
     num_faults: int
@@ -37,7 +38,12 @@ class ManifestSummary:
         notes += [f"{self.num_faults} faults, their rows left out: {self.faults_out}"] if self.num_faults else []
         columns = ("clips", "hours", "with sound", "with pictures", "with text", "speakers")
         row = (self.num_clips, self.hours, self.num_audio, self.num_video, self.num_text, self.num_speakers)
-        counts: list[tuple[str, Mapping[Any, int]]] = [("class", self.classes), ("split", self.splits), ("fold", self.folds)]
+        counts: list[tuple[str, Mapping[Any, int]]] = [
+            ("class", self.classes),
+            ("corpus", self.corpora),
+            ("split", self.splits),
+            ("fold", self.folds),
+        ]
         return [
             Table(f"Manifest of {self.corpus}: {self.out}", columns, (row,), tuple(notes)),
             *[Table(f"Clips by {name}", (name, "clips"), tuple(count.items())) for name, count in counts if count],
@@ -58,6 +64,7 @@ def summarise_manifest(
     paths_of_rows = zip(*[table[name].to_pylist() for name in MEDIA_COLUMNS], strict=True)
     headers_of_rows = [[media[path] for path in paths if path in media] for paths in paths_of_rows]
     emotions = Counter(table["emotion"].drop_null().to_pylist())
+    corpora = Counter(table["corpus"].drop_null().to_pylist())
     splits = Counter("(none)" if split is None else split for split in table["split"].to_pylist())
     folds = Counter(table["fold"].drop_null().to_pylist())
     return ManifestSummary(
@@ -71,6 +78,7 @@ def summarise_manifest(
         num_speakers=len(set(table["speaker_id"].drop_null().to_pylist())),
         num_repeated=num_repeated,
         classes={name: emotions[name] for name in manifest.facts.classes},
+        corpora=dict(corpora),
         splits=dict(sorted(splits.items())),
         folds=dict(sorted(folds.items())),
         num_faults=num_faults,

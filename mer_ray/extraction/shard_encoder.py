@@ -15,7 +15,7 @@ from mer_ray.core.media_types import Clip, EncoderInput, Features, Frames, Input
 from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.decoders.remote import is_remote
-from mer_ray.encoders import EncoderConfig, encoder_key
+from mer_ray.encoders import EncoderConfig, PluginEncoderConfig, encoder_key
 from mer_ray.extraction.describe import describe_encoder
 from mer_ray.extraction.inputs import source_path
 from mer_ray.extraction.long_clips import LongClip, encode_pieces, piece_seconds
@@ -23,6 +23,7 @@ from mer_ray.extraction.media_cache import Copies, fetched, refuse_outage
 from mer_ray.extraction.shard_report import MAX_REPORTED_FAILURES, Fault, ShardReport, Stage
 from mer_ray.extraction.shards import Shard, ShardClip
 from mer_ray.store.layout import open_store
+from mer_ray.store.plugin_source import write_plugin_source
 from mer_ray.store.writer import FailureRow, FeatureRow, check_representable, write_failures, write_features
 
 Result = TypeVar("Result")
@@ -212,6 +213,8 @@ class ShardWriter:
 
     def __init__(self, encoder: ShardEncoder, store_url: str, corpus: str) -> None:
         self.records = {key: describe_encoder(encoder.configs[key], encoder.encoders[key]) for key in encoder.configs}
+        # Of encoders whose code is not in the store yet, as far as this worker knows.
+        self.plugins = {key: config.plugin_file for key, config in encoder.configs.items() if isinstance(config, PluginEncoderConfig)}
         self.store = open_store(store_url)
         self.corpus = corpus
 
@@ -227,6 +230,8 @@ class ShardWriter:
                 features = [FeatureRow(item.clip.clip_id, item.input_hashes[key], got) for item, got in pairs if isinstance(got, Features)]
                 failures = [_failure(item, key, got) for item, got in pairs if isinstance(got, Fault)]
                 if features:
+                    if (plugin := self.plugins.pop(key, None)) is not None:
+                        write_plugin_source(self.store, self.corpus, key, plugin.text)
                     write_features(self.store, self.corpus, self.records[key], features)
                 if failures:
                     write_failures(self.store, self.corpus, key, failures)

@@ -1,9 +1,13 @@
 """Batch -> Predictions: fusion models. A new model is one file here and one line in `AnyModel`."""
 
-from mer_ray.models._base import FusionModel
+from typing import Annotated
+
+from pydantic import Field
+
+from mer_ray.models._base import FusionModel, FusionModelConfig
 from mer_ray.models.attention import AttentionConfig, AttentionFusion
+from mer_ray.models.plugin import PluginModelConfig
 
-# A discriminated union on `name` as soon as there are two: pydantic wants at least two members for one.
-AnyModel = AttentionConfig
+AnyModel = Annotated[AttentionConfig | PluginModelConfig, Field(discriminator="name")]
 
-__all__ = ["AnyModel", "AttentionConfig", "AttentionFusion", "FusionModel"]
+__all__ = ["AnyModel", "AttentionConfig", "AttentionFusion", "FusionModel", "FusionModelConfig", "PluginModelConfig"]

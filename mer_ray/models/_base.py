@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
+from mer_ray.core.config import Config
 
 
 class FusionModel(nn.Module, ABC):
@@ -19,3 +20,11 @@ class FusionModel(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> Predictions:
         """Predict; every parameter takes part in every call, whatever is missing."""
+
+
+class FusionModelConfig(Config, ABC):
+    """Base of the configs of models; each of the package adds `name`, the tag of its family."""
+
+    @abstractmethod
+    def build(self, streams: Sequence[StreamSpec], task: TaskSpec) -> FusionModel:
+        """The model, with random weights."""

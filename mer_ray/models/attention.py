@@ -11,13 +11,12 @@ from pydantic import Field
 from torch import nn
 
 from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
-from mer_ray.core.config import Config
-from mer_ray.models._base import FusionModel
+from mer_ray.models._base import FusionModel, FusionModelConfig
 
 LOWEST = torch.finfo(torch.float32).min
 
 
-class AttentionConfig(Config):
+class AttentionConfig(FusionModelConfig):
     """MERBench searches `hidden` in 64, 128, 256 and `dropout` in 0.2 to 0.5; `input_dropout` is our addition for wide features."""
 
     name: Literal["attention"] = "attention"

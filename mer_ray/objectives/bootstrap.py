@@ -1,31 +1,65 @@
-"""Bootstrap intervals of metrics: percentile method over clips (Efron & Tibshirani, 1993, chapter 13).
+"""Bootstrap intervals of metrics: percentile method over clips (Efron & Tibshirani, 1993, chapter 13), or over groups of clips.
 
 Shapes: R resamples, N clips.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from mer_ray.objectives.metrics import Outcome, resampled_scores
+from mer_ray.objectives.metrics import Outcome, resampled_scores, score, take
 
 NUM_RESAMPLES = 1000
 LEVEL = 0.95
 
 
-def intervals(outcomes: Sequence[Outcome], seed: int, num_resamples: int = NUM_RESAMPLES) -> dict[str, tuple[float, float]]:
+def intervals(
+    outcomes: Sequence[Outcome], seed: int, num_resamples: int = NUM_RESAMPLES, groups_N: Tensor | None = None
+) -> dict[str, tuple[float, float]]:
     """The 95 % interval of each metric's mean over seeds, where clips are drawn anew and the trained models stay.
 
-    `outcomes` are one per seed, over the same clips in the same order: a resample takes the same clips for every seed.
+    `outcomes` are one per seed, over the same clips in the same order: a resample takes the same clips for every seed. With
+    `groups_N` (a number per clip, such as its speaker's) whole groups are drawn: clips of one speaker are alike.
     """
+    means = resampled_means(outcomes, seed, num_resamples, groups_N)
+    found = {name: interval(mean_R) for name, mean_R in means.items()}
+    return {name: bounds for name, bounds in found.items() if bounds is not None}
+
+
+def interval(score_R: Tensor) -> tuple[float, float] | None:
+    """The 95 % interval over resamples; None where the metric is defined in none of them."""
+    bounds = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
+    low, high = torch.nanquantile(score_R, bounds).tolist()
+    return (low, high) if low == low else None
+
+
+def resampled_means(
+    outcomes: Sequence[Outcome], seed: int, num_resamples: int = NUM_RESAMPLES, groups_N: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Each metric's mean over the seeds (R,), as `intervals`; equal for equal clips, groups and seed, so that runs can be paired."""
+    if groups_N is not None:
+        return _over_groups(outcomes, seed, num_resamples, groups_N)
     generator = torch.Generator().manual_seed(seed % 2**63)
     uniform_RN = torch.rand(num_resamples, len(outcomes[0].label_N), generator=generator, dtype=torch.float64)
-    per_seed = [resampled_scores(outcome, uniform_RN) for outcome in outcomes]
-    bounds = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
-    found = {}
-    for name in per_seed[0]:
-        mean_R = torch.stack([scores[name] for scores in per_seed]).mean(dim=0)
-        low, high = torch.nanquantile(mean_R, bounds).tolist()
-        if low == low:
-            found[name] = (low, high)
-    return found
+    return _mean([resampled_scores(outcome, uniform_RN) for outcome in outcomes])
+
+
+def _over_groups(outcomes: Sequence[Outcome], seed: int, num_resamples: int, groups_N: Tensor) -> dict[str, Tensor]:
+    """A resample takes as many groups as there are, with all their clips; the number of clips differs between resamples."""
+    random = np.random.default_rng(seed % 2**63)
+    rows_of = [torch.nonzero(groups_N == group).flatten() for group in torch.unique(groups_N)]
+    drawn_RG = random.integers(0, len(rows_of), (num_resamples, len(rows_of)))
+    drawn = [torch.cat([rows_of[group] for group in drawn_G]) for drawn_G in drawn_RG]
+    per_seed = []
+    for outcome in outcomes:
+        names = list(score(outcome))
+        rows = [score(take(outcome, rows_n)) for rows_n in drawn]
+        per_seed.append({name: torch.tensor([row.get(name, torch.nan) for row in rows], dtype=torch.float64) for name in names})
+    return _mean(per_seed)
+
+
+def _mean(per_seed: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    names = [name for name in per_seed[0] if all(name in scores for scores in per_seed)]
+    return {name: torch.stack([scores[name] for scores in per_seed]).mean(dim=0) for name in names}

@@ -1,10 +1,10 @@
-"""Metrics, counted and correlated by torchmetrics; a metric without a labelled clip is absent.
+"""Metrics, errors and correlations by torchmetrics; a metric without a labelled clip is absent.
 
-Shapes: N clips, C classes, R resamples of the clips (1 = the clips as they are).
+Shapes: N clips, n of them labelled, C classes, R resamples of the clips (1 = the clips as they are).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,8 +13,6 @@ from torchmetrics.functional.regression import concordance_corrcoef, mean_square
 
 LOWER_IS_BETTER = "_mse"
 EMOTION_METRICS = ("weighted_f1", "macro_f1", "uar", "accuracy")
-# Bounds the memory of torchmetrics' one-hot counts: rows of clips x resamples at a time.
-MAX_COUNTED = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,17 @@ def merge(parts: Sequence[Outcome]) -> Outcome:
         {name: torch.cat([part.value_labels[name] for part in parts]) for name in first.value_labels},
         {name: torch.cat([part.values[name] for part in parts]) for name in first.values},
         first.num_classes,
+    )
+
+
+def take(outcome: Outcome, rows: Tensor) -> Outcome:
+    """The outcome of the clips that an index or a mask names, in its order."""
+    return Outcome(
+        outcome.label_N[rows],
+        outcome.predicted_N[rows],
+        {name: label_N[rows] for name, label_N in outcome.value_labels.items()},
+        {name: value_N[rows] for name, value_N in outcome.values.items()},
+        outcome.num_classes,
     )
 
 
@@ -67,21 +76,57 @@ def resampled_scores(outcome: Outcome, uniform_RN: Tensor | None) -> dict[str, T
     `uniform_RN` in [0, 1) picks n of a metric's n labelled clips with replacement, alike for metrics over the same clips.
     None: each clip once.
     """
-    scores: dict[str, Tensor] = {}
+    picked = _Picked(outcome.num_classes)
     known_N = outcome.label_N >= 0
     if known_N.any():
         rows_RN = _pick(int(known_N.sum()), uniform_RN)
-        scores |= _emotion_scores(outcome.predicted_N[known_N][rows_RN], outcome.label_N[known_N][rows_RN], outcome.num_classes)
+        picked.emotion = outcome.predicted_N[known_N][rows_RN], outcome.label_N[known_N][rows_RN]
     for name, value_N in outcome.values.items():
         known_N = ~torch.isnan(outcome.value_labels[name])
         if known_N.any():
             rows_RN = _pick(int(known_N.sum()), uniform_RN)
-            predicted_RN, label_RN = value_N[known_N].double()[rows_RN], outcome.value_labels[name][known_N].double()[rows_RN]
+            picked.values[name] = value_N[known_N].double()[rows_RN], outcome.value_labels[name][known_N].double()[rows_RN]
+    return picked.scores()
+
+
+def swapped_scores(outcome: Outcome, other: Outcome, from_other_RN: Tensor) -> dict[str, Tensor]:
+    """Metrics (R,) of `outcome` where the clips that `from_other_RN` (bool) marks take the predictions of `other`.
+
+    Both are over the same clips with the same labels; only values that both predict are scored.
+    """
+    picked = _Picked(outcome.num_classes)
+    known_N = outcome.label_N >= 0
+    if known_N.any():
+        swapped_RN = from_other_RN[:, known_N]
+        predicted_RN = torch.where(swapped_RN, other.predicted_N[known_N], outcome.predicted_N[known_N])
+        picked.emotion = predicted_RN, outcome.label_N[known_N].expand_as(predicted_RN)
+    for name in [name for name in outcome.values if name in other.values]:
+        known_N = ~torch.isnan(outcome.value_labels[name])
+        if known_N.any():
+            value_RN = torch.where(from_other_RN[:, known_N], other.values[name][known_N], outcome.values[name][known_N]).double()
+            picked.values[name] = value_RN, outcome.value_labels[name][known_N].double().expand_as(value_RN)
+    return picked.scores()
+
+
+@dataclass
+class _Picked:
+    """Predictions and labels (R, n) of the clips that each metric is over."""
+
+    num_classes: int
+    emotion: tuple[Tensor, Tensor] | None = None
+    values: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def scores(self) -> dict[str, Tensor]:
+        """All metrics (R,), NaN where undefined."""
+        scores: dict[str, Tensor] = {}
+        if self.emotion is not None:
+            scores |= _emotion_scores(*self.emotion, self.num_classes)
+        for name, (predicted_RN, label_RN) in self.values.items():
             scores[f"{name}_ccc"] = _concordance(predicted_RN, label_RN)
-            scores[f"{name}_mse"] = mean_squared_error(predicted_RN.T, label_RN.T, num_outputs=len(rows_RN)).reshape(-1)
-    if "weighted_f1" in scores and "valence_mse" in scores:
-        scores["mer2023"] = scores["weighted_f1"] - 0.25 * scores["valence_mse"]
-    return scores
+            scores[f"{name}_mse"] = mean_squared_error(predicted_RN.T, label_RN.T, num_outputs=len(predicted_RN)).reshape(-1)
+        if "weighted_f1" in scores and "valence_mse" in scores:
+            scores["mer2023"] = scores["weighted_f1"] - 0.25 * scores["valence_mse"]
+        return scores
 
 
 def _pick(num_known: int, uniform_RN: Tensor | None) -> Tensor:
@@ -91,14 +136,9 @@ def _pick(num_known: int, uniform_RN: Tensor | None) -> Tensor:
 
 
 def _emotion_scores(predicted_RN: Tensor, label_RN: Tensor, num_classes: int) -> dict[str, Tensor]:
-    step = max(1, MAX_COUNTED // predicted_RN.shape[1])
-    counts_RC5 = torch.cat(
-        [
-            multiclass_stat_scores(predicted, label, num_classes, average="none", multidim_average="samplewise")
-            for predicted, label in zip(torch.split(predicted_RN, step), torch.split(label_RN, step), strict=True)
-        ]
-    ).double()
-    hit_RC, false_RC, _, missed_RC, support_RC = counts_RC5.unbind(dim=2)
+    hit_RC = _count(label_RN, num_classes, predicted_RN == label_RN)
+    support_RC = _count(label_RN, num_classes)
+    false_RC, missed_RC = _count(predicted_RN, num_classes) - hit_RC, support_RC - hit_RC
     f1_RC = 2 * hit_RC / (2 * hit_RC + false_RC + missed_RC).clamp_min(1)
     used_RC = hit_RC + false_RC + missed_RC > 0
     recall_RC = hit_RC / support_RC.clamp_min(1)
@@ -108,6 +148,13 @@ def _emotion_scores(predicted_RN: Tensor, label_RN: Tensor, num_classes: int) ->
         "uar": recall_RC.sum(1) / (support_RC > 0).sum(1),
         "accuracy": hit_RC.sum(1) / support_RC.sum(1),
     }
+
+
+def _count(class_RN: Tensor, num_classes: int, kept_RN: Tensor | None = None) -> Tensor:
+    """How often each class occurs (R, C), float64. One count over all resamples: torchmetrics' samplewise one takes 30 times as long."""
+    numbered_RN = class_RN + num_classes * torch.arange(len(class_RN))[:, None]
+    listed = numbered_RN.flatten() if kept_RN is None else numbered_RN[kept_RN]
+    return torch.bincount(listed, minlength=len(class_RN) * num_classes).reshape(-1, num_classes).double()
 
 
 def _concordance(predicted_RN: Tensor, label_RN: Tensor) -> Tensor:

@@ -49,7 +49,9 @@ def evaluate(config: EvaluateConfig) -> EvaluationSummary:
     official = official_metric(protocol, config.metric, tuple(labels.values))
     allowed = allowed_metrics(protocol, tuple(labels.values))
     if official not in allowed:
-        raise PredictionError(f"metric: {official!r} cannot be had from {config.labels} by protocol {protocol.name}{nearest(official, allowed)}")
+        raise PredictionError(
+            f"metric: {official!r} cannot be had from {config.labels} by protocol {protocol.name}{nearest(official, allowed)}"
+        )
     files = _check_all(tables, labels, protocol)
     seed = derive_seed("evaluate", config.seed)
     scores = [score_file(file, labels, official, seed, config.num_resamples) for file in files]

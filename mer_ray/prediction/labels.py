@@ -121,7 +121,8 @@ def doubled_names(table: ClipTable) -> list[str]:
     if not doubled:
         return []
     name, count = next(iter(doubled.items()))
-    return [f"{table.path}: {len(doubled)} names stand there more than once, e.g. {name!r} {count} times; each may stand there once"]
+    what = f"{len(doubled)} names stand there more than once, e.g. {name!r} {count} times"
+    return [f"{table.path}: {what}; each may stand there once (no windows, one seed)"]
 
 
 def unknown_classes(table: ClipTable, classes: tuple[str, ...]) -> list[str]:
@@ -137,11 +138,12 @@ def unknown_classes(table: ClipTable, classes: tuple[str, ...]) -> list[str]:
 
 
 def _infinite_values(table: ClipTable) -> list[str]:
-    return [
-        f"{table.path}: {int(np.isinf(value_N).sum())} clips, e.g. {table.clip_ids[int(np.isinf(value_N).argmax())]!r}, have an infinite {name}"
-        for name, value_N in table.values.items()
-        if np.isinf(value_N).any()
-    ]
+    faults = []
+    for name, value_N in table.values.items():
+        infinite = np.flatnonzero(np.isinf(value_N))
+        if len(infinite):
+            faults.append(f"{table.path}: {len(infinite)} clips, e.g. {table.clip_ids[infinite[0]]!r}, have an infinite {name}")
+    return faults
 
 
 def _number_speakers(speaker_ids: list[str | None]) -> Tensor | None:

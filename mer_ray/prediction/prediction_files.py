@@ -47,7 +47,8 @@ def check_predictions(table: ClipTable, labels: Labels, protocol: Protocol) -> F
     rows = [row_of.get(clip_id, -1) for clip_id in labels.clip_ids]
     # The first value ranks where no challenge says which are needed.
     needs = protocol.needs if protocol.has_emotions else tuple(labels.values)[:1]
-    scored, notes = [], []
+    scored: list[str] = []
+    notes: list[str] = []
     for name, label_N in labels.values.items():
         unpredicted = [] if name not in table.values else _unpredicted(table, name, rows, ~np.isnan(label_N))
         if name in table.values and not unpredicted:

@@ -49,30 +49,55 @@ def _mean_by_clip(predictions: SplitPredictions, values_N: npt.NDArray[np.float6
     return first_K, sums_K / counts_K
 
 
+@dataclass(frozen=True)
+class ClipMeans:
+    """What a run says of each clip: `probabilities_KC`, the mean over its seeds; `labels_K` (-1 = unknown) and speakers as it saw them."""
+
+    clip_ids_K: npt.NDArray[Any]
+    speakers_K: npt.NDArray[Any]
+    labels_K: npt.NDArray[Any]
+    probabilities_KC: npt.NDArray[np.float64]
+
+    def predicted(self) -> npt.NDArray[Any]:
+        """The class (K,) of the highest probability."""
+        predicted_K: npt.NDArray[Any] = self.probabilities_KC.argmax(axis=1)
+        return predicted_K
+
+
+def clip_means(predictions: SplitPredictions) -> ClipMeans:
+    """A row per clip, in the order of their ids."""
+    first_K, probabilities_KC = _mean_by_clip(predictions, predictions.probabilities_NC)
+    return ClipMeans(
+        predictions.clip_ids_N[first_K].astype(str), predictions.speakers_N[first_K], predictions.labels_N[first_K], probabilities_KC
+    )
+
+
+def surest_wrong(means: ClipMeans) -> npt.NDArray[Any]:
+    """Positions of the clips with a known label that is not predicted, the highest probability of the wrong class first."""
+    wrong = np.flatnonzero((means.labels_K >= 0) & (means.predicted() != means.labels_K))
+    return wrong[np.argsort(-means.probabilities_KC.max(axis=1)[wrong], kind="stable")]
+
+
 def worst_mistakes(
     labelled: SplitPredictions, classes: tuple[str, ...], texts: Mapping[str, str | None], max_mistakes: int
 ) -> dict[str, Any]:
     """Wrong clips with the highest probability of the wrong class; probabilities are means over the seeds."""
     if not labelled.num_rows:
         return {"num_wrong": 0, "num_clips": 0, "rows": []}
-    first_K, probabilities_KC = _mean_by_clip(labelled, labelled.probabilities_NC)
-    labels_K = labelled.labels_N[first_K]
-    predicted_K = probabilities_KC.argmax(axis=1)
-    confidence_K = probabilities_KC.max(axis=1)
-    wrong = np.flatnonzero(predicted_K != labels_K)
-    worst = wrong[np.argsort(-confidence_K[wrong], kind="stable")][:max_mistakes]
+    means = clip_means(labelled)
+    wrong = surest_wrong(means)
     rows = [
         {
-            "clip_id": str(labelled.clip_ids_N[first_K[clip]]),
-            "speaker_id": labelled.speakers_N[first_K[clip]],
-            "label": classes[labels_K[clip]],
-            "predicted": classes[predicted_K[clip]],
-            "text": texts.get(str(labelled.clip_ids_N[first_K[clip]])),
-            "probabilities": probabilities_KC[clip].tolist(),
+            "clip_id": str(means.clip_ids_K[clip]),
+            "speaker_id": means.speakers_K[clip],
+            "label": classes[means.labels_K[clip]],
+            "predicted": classes[means.predicted()[clip]],
+            "text": texts.get(str(means.clip_ids_K[clip])),
+            "probabilities": means.probabilities_KC[clip].tolist(),
         }
-        for clip in worst
+        for clip in wrong[:max_mistakes]
     ]
-    return {"num_wrong": len(wrong), "num_clips": len(first_K), "rows": rows}
+    return {"num_wrong": len(wrong), "num_clips": len(means.clip_ids_K), "rows": rows}
 
 
 def value_points(predictions: SplitPredictions, name: str, scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ def colour_of(modalities: Sequence[str]) -> str:
     return COLOURS[modalities[0] if len(modalities) == 1 else "fused"]
 
 
-def _figure(height: int, **layout: Any) -> go.Figure:
+def make_figure(height: int, **layout: Any) -> go.Figure:
+    """An empty figure without title, legend or zero lines."""
     figure = go.Figure()
     figure.update_layout(
         template="none", height=height, margin={"l": 8, "r": 16, "t": 12, "b": 8}, showlegend=False, hovermode="closest", **layout
@@ -36,7 +37,7 @@ def _wrapped(name: str) -> str:
 
 def runs_figure(summary: list[dict[str, Any]], metric: str) -> go.Figure:
     """A row per run: large dot = mean over seeds, bar = bootstrap interval, small dots = seeds, dashed line = ceiling."""
-    figure = _figure(RUNS_MARGIN + RUN_HEIGHT * len(summary))
+    figure = make_figure(RUNS_MARGIN + RUN_HEIGHT * len(summary))
     for position, row in enumerate(summary):
         score, colour = row["scores"][metric], colour_of(row["modalities"])
         if score["low"] is not None:
@@ -79,7 +80,7 @@ def _marks(row: dict[str, Any], metric: str) -> list[float]:
 
 def curve_figure(curve: dict[str, Any], title: str, colour: str) -> go.Figure:
     """Thin lines = single trainings, bold line = their mean, band = one standard deviation."""
-    figure = _figure(270)
+    figure = make_figure(270)
     for member in curve["members"]:
         if len(curve["members"]) > 1:
             who = f"seed {member['seed']}" + ("" if member["fold"] is None else f", fold {member['fold']}")
@@ -109,7 +110,7 @@ def curve_figure(curve: dict[str, Any], title: str, colour: str) -> go.Figure:
 def attention_figure(attention: dict[str, Any]) -> go.Figure:
     """A bar per class, divided by stream; streams of one modality share its colour, the later ones fainter."""
     rows = attention["rows"]
-    figure = _figure(70 + 38 * len(rows), barmode="stack", bargap=0.25)
+    figure = make_figure(70 + 38 * len(rows), barmode="stack", bargap=0.25)
     figure.update_layout(margin={"r": 28})
     seen: dict[str, int] = {}
     for stream, (name, modality) in enumerate(zip(attention["names"], attention["modalities"], strict=True)):
@@ -136,7 +137,7 @@ def attention_figure(attention: dict[str, Any]) -> go.Figure:
 
 def value_figure(points: dict[str, Any], colour: str) -> go.Figure:
     """Label against prediction, one dot per clip; on the dashed line they agree."""
-    figure = _figure(380)
+    figure = make_figure(380)
     every = [*points["labels"], *points["predictions"]]
     low, high = min(every), max(every)
     line = {"color": GREY, "width": 1.5, "dash": "dash"}

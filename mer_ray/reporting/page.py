@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from mer_ray.reporting.calibration_figure import confidence_figure, reliability_figure
 from mer_ray.reporting.figures import attention_figure, colour_of, curve_figure, runs_figure, value_figure
 from mer_ray.reporting.words import ABSENT, format_bytes, format_interval, format_mean, format_number, metric_title
 
@@ -27,14 +28,29 @@ def render_page(title: str, tables: dict[str, Any]) -> str:
         title=title,
         absent=ABSENT,
         size=SIZE_MARK,
-        style=Markup((folder / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        script=Markup((folder / "page.js").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        style=_own_files(folder, "page.css", "clips.css"),
+        script=_own_files(folder, "page.js", "clips.js"),
         plotly=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle
         data=_json_script(tables),
         figures=_json_script({name: json.loads(figure.to_json()) for name, figure in _figures(tables).items()}),
+        card_slugs=_card_slugs(tables),
         **tables,
     )
     return page.replace(SIZE_MARK, format_bytes(len(page.encode())))
+
+
+def _own_files(folder: Path, *names: str) -> Markup:
+    """Our own style or script files, one after the other."""
+    return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))  # noqa: S704 - our own files
+
+
+def _card_slugs(tables: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """By run and clip id the element that shows the clip."""
+    found: dict[str, dict[str, str]] = {run["slug"]: {} for run in tables["runs"]}
+    for card in tables["clips"]["cards"] if tables["clips"] else ():
+        for verdict in card["verdicts"]:
+            found[verdict["run"]][card["clip_id"]] = card["slug"]
+    return found
 
 
 def _figures(tables: dict[str, Any]) -> dict[str, go.Figure]:
@@ -48,6 +64,9 @@ def _figures(tables: dict[str, Any]) -> dict[str, go.Figure]:
                 figures[f"{run['slug']}-{name}"] = curve_figure(curve, label, colour)
         if run["attention"] is not None:
             figures[f"{run['slug']}-attention"] = attention_figure(run["attention"])
+        if run["calibration"] is not None:
+            figures[f"{run['slug']}-reliability"] = reliability_figure(run["calibration"], colour)
+            figures[f"{run['slug']}-confidence"] = confidence_figure(run["calibration"], colour)
         for points in run["values"]:
             if points["labels"]:
                 figures[f"{run['slug']}-{points['name']}"] = value_figure(points, colour)

@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mer_ray.core.artefacts import write_text
 from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.core.errors import RunError
 from mer_ray.core.table import Table
+from mer_ray.objectives.pairing import NUM_SWAPS
 from mer_ray.reporting.ceilings import read_ceilings
+from mer_ray.reporting.clip_media import copy_clips, media_folder, with_media
 from mer_ray.reporting.page import render_page
-from mer_ray.reporting.runs import read_run
+from mer_ray.reporting.paper_formats import SUFFIXES, TableFormat
+from mer_ray.reporting.runs import Run, read_run
 from mer_ray.reporting.tables import build_tables
 from mer_ray.reporting.words import format_interval, metric_title
 
@@ -22,6 +25,13 @@ class ReportConfig(Config):
 
     `metric` orders the runs; `split` picks the split to explain in full (default: test, else dev);
     `ceilings` is a JSON file with the best possible scores, `{"ceilings": {"audio": 0.7, ..., "fused": 0.9}}`.
+
+    `media: small` lists the clips to check, at most `max_mistakes` and `max_uncertain` of each run, and puts copies of them beside the
+    page, so that they play in it; `none` leaves that section out.
+
+    With `table` a table for a paper is made instead of the page: `metrics` are its columns, the first orders the runs where
+    `metric` is not given (default: all that a run or a published row has), `reference` adds the published rows of a corpus or of
+    one of its splits (`MER2023/MULTI`), `num_swaps` make its p-values, and `out` defaults to report.md, .tex or .csv.
     """
 
     runs: tuple[Path, ...] = where_or_how_fast(min_length=1)
@@ -31,6 +41,32 @@ class ReportConfig(Config):
     split: str | None = None
     ceilings: Path | None = where_or_how_fast(None)
     max_mistakes: int = Field(default=20, ge=0)
+    max_uncertain: int = Field(default=10, ge=0)
+    media: Literal["none", "small"] = "small"
+    table: TableFormat | None = None
+    reference: str | None = None
+    metrics: tuple[str, ...] | None = Field(default=None, min_length=1)
+    num_swaps: int = Field(default=NUM_SWAPS, ge=1, le=1_000_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_for_the_table(cls, data: Any) -> Any:
+        # What is no table's config goes on as it is, so that its faults are told with their place.
+        if not isinstance(data, dict) or data.get("table") not in tuple(SUFFIXES):
+            return data
+        defaults = {"out": f"report{SUFFIXES[data['table']]}"}
+        if isinstance(data.get("metrics"), (list, tuple)) and data["metrics"]:
+            defaults["metric"] = data["metrics"][0]
+        return {**defaults, **data}
+
+    @model_validator(mode="after")
+    def _check_table(self) -> "ReportConfig":
+        given = [key for key in ("reference", "metrics") if getattr(self, key) is not None]
+        if given and self.table is None:
+            raise ValueError(f"{', '.join(given)}: for a table only; set table to {', '.join(SUFFIXES)}, or leave it out")
+        if self.metrics and self.metric not in self.metrics:
+            raise ValueError(f"metrics: names not the metric that orders the runs, {self.metric}; name it, or set metric to one of them")
+        return self
 
     def build(self) -> "ReportSummary":
         """Write the page."""
@@ -67,23 +103,41 @@ class ReportSummary:
         return name, score["mean"], score["std"], format_interval(score), row["ceiling"], row["num_clips"]
 
 
-def write_report(config: ReportConfig) -> ReportSummary:
-    """Read the runs, write the page atomically.
+def read_runs(config: ReportConfig) -> list[Run]:
+    """Read all runs of a report.
 
     Raises:
-        RunError: a folder is no finished run, two runs are the same folder, or no run has the metric or split.
+        RunError: a folder is no finished run, or two runs are the same folder.
 
     """
     folders = [folder.resolve() for folder in config.runs]
     twice = sorted({str(folder) for folder in folders if folders.count(folder) > 1})
     if twice:
         raise RunError(f"the report names {', '.join(twice)} more than once; give every run once")
+    return [read_run(folder) for folder in folders]
+
+
+def write_report(config: ReportConfig) -> ReportSummary:
+    """Read the runs, write the page atomically.
+
+    Raises:
+        RunError: a folder is no finished run, two runs are the same folder, no run has the metric or split, or a file is where the
+            copies of the clips go.
+
+    """
+    runs = read_runs(config)
     tables = build_tables(
-        [read_run(folder) for folder in config.runs],
+        runs,
         metric=config.metric,
         split=config.split,
         ceilings=read_ceilings(config.ceilings) if config.ceilings else {},
         max_mistakes=config.max_mistakes,
+        max_uncertain=config.max_uncertain,
     )
+    if config.media == "small":
+        tables["clips"] = with_media(tables["clips"], runs, media_folder(config.out))
+    else:
+        tables["clips"] = None
+        copy_clips({}, media_folder(config.out))
     write_text(config.out, render_page(config.title, tables))
     return ReportSummary(config.out, config.metric, tables["summary"], (" ".join(tables["headline"]), *tables["remarks"]))

@@ -41,11 +41,12 @@ FloatArray = npt.NDArray[np.float64]
 class SplitPredictions:
     """The predictions of one split: N rows, a clip has one row per seed (and per fold that predicted it).
 
-    `probabilities_NC`, `labels_N` (index into the classes, -1 = unknown), `predicted_N`, `values_N[name]` and
+    `folds_N` (-1 = none), `probabilities_NC`, `labels_N` (index into the classes, -1 = unknown), `predicted_N`, `values_N[name]` and
     `value_labels_N[name]` (NaN = unknown), `attention_NS` over `attention_names` (NaN where the run stored none).
     """
 
     clip_ids_N: Array
+    folds_N: Array
     seeds_N: Array
     speakers_N: Array
     probabilities_NC: FloatArray
@@ -65,6 +66,7 @@ class SplitPredictions:
         """The rows that a mask or an index keeps."""
         return SplitPredictions(
             self.clip_ids_N[rows_N],
+            self.folds_N[rows_N],
             self.seeds_N[rows_N],
             self.speakers_N[rows_N],
             self.probabilities_NC[rows_N],
@@ -79,7 +81,10 @@ class SplitPredictions:
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run: `facts` is run.json, `scores` the splits of scores.json, `history` the rows of metrics.jsonl."""
+    """One finished run: `facts` is run.json, `scores` the splits of scores.json, `history` the rows of metrics.jsonl.
+
+    `calibration` is that of scores.json, None where nothing was fitted; `knows_calibration` is False for runs of older versions.
+    """
 
     folder: Path
     facts: dict[str, Any]
@@ -87,6 +92,8 @@ class Run:
     config: dict[str, Any]
     config_text: str
     history: list[dict[str, Any]]
+    calibration: dict[str, Any] | None
+    knows_calibration: bool
 
     @property
     def name(self) -> str:
@@ -108,6 +115,10 @@ class Run:
     def is_transductive(self) -> bool:
         """Whether features were normalised with statistics of the test speakers' own clips."""
         return "transductive" in self.facts["normalisation"] or "speaker" in self.facts["normalisation"]
+
+    def predicted_splits(self) -> tuple[str, ...]:
+        """All splits that the run predicted, those without any label too, by name."""
+        return tuple(sorted(path.stem for path in (self.folder / "predictions").glob("*.parquet")))
 
     def predictions(self, split: str) -> SplitPredictions:
         """Read one split's predictions.
@@ -135,7 +146,8 @@ def read_run(folder: Path) -> Run:
         if not (folder / name).is_file():
             raise RunError(f"{folder}: this run is unfinished: it has no {name} yet; let `mer-ray train` finish it, or leave it out")
     facts = _read_object(folder / "run.json", RUN_FACTS)
-    scores = _read_object(folder / "scores.json", ("splits",))["splits"]
+    written = _read_object(folder / "scores.json", ("splits",))
+    scores = written["splits"]
     if not scores:
         raise RunError(f"{folder / 'scores.json'}: scores no split; the corpus needs labelled dev or test clips")
     for split in scores:
@@ -143,7 +155,14 @@ def read_run(folder: Path) -> Run:
             raise RunError(f"{folder}: this run is unfinished: it has no predictions/{split}.parquet; let `mer-ray train` finish it")
     config_path = folder / "config.yaml"
     return Run(
-        folder, facts, scores, load_yaml(config_path), config_path.read_text(encoding="utf-8"), _read_history(folder / "metrics.jsonl")
+        folder,
+        facts,
+        scores,
+        load_yaml(config_path),
+        config_path.read_text(encoding="utf-8"),
+        _read_history(folder / "metrics.jsonl"),
+        written.get("calibration"),
+        "calibration" in written,
     )
 
 
@@ -171,7 +190,7 @@ def _read_predictions(path: Path, classes: tuple[str, ...], values: tuple[str, .
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise RunError(f"{path}: not a Parquet file that can be read ({error}); train the run again") from error
-    needed = ["clip_id", "seed", "speaker_id", "emotion", "label_emotion", *(f"prob_{name}" for name in classes)]
+    needed = ["clip_id", "fold", "seed", "speaker_id", "emotion", "label_emotion", *(f"prob_{name}" for name in classes)]
     needed += [column for name in values for column in (name, f"label_{name}")]
     missing = [name for name in needed if name not in table.column_names]
     if missing:
@@ -180,6 +199,7 @@ def _read_predictions(path: Path, classes: tuple[str, ...], values: tuple[str, .
     index = {name: position for position, name in enumerate(classes)}
     return SplitPredictions(
         clip_ids_N=_texts(table, "clip_id"),
+        folds_N=np.asarray([-1 if fold is None else fold for fold in table["fold"].to_pylist()], dtype=np.int64),
         seeds_N=np.asarray(table["seed"].to_pylist(), dtype=np.int64),
         speakers_N=_texts(table, "speaker_id"),
         probabilities_NC=_columns(table, [f"prob_{name}" for name in classes]),

@@ -9,20 +9,53 @@ import numpy as np
 
 from mer_ray.core.errors import RunError
 from mer_ray.reporting.attention import attention_by_class
+from mer_ray.reporting.calibration import calibration_of
 from mer_ray.reporting.ceilings import ceiling_of
+from mer_ray.reporting.clip_cards import RunClips, clip_cards
+from mer_ray.reporting.clip_groups import predicted_clips
 from mer_ray.reporting.clips import read_texts, value_points, worst_mistakes
 from mer_ray.reporting.comparison import intervals_behind
 from mer_ray.reporting.curves import curve
 from mer_ray.reporting.faces import faces_of
 from mer_ray.reporting.failures import failures_of
-from mer_ray.reporting.groups import scores_by_presence, scores_by_speaker
+from mer_ray.reporting.groups import groups_of
 from mer_ray.reporting.headline import headline
 from mer_ray.reporting.runs import Run, SplitPredictions
 from mer_ray.reporting.words import METRIC_TITLES, lower_is_better
 
 
-def build_tables(runs: Sequence[Run], *, metric: str, split: str | None, ceilings: dict[str, float], max_mistakes: int) -> dict[str, Any]:
-    """All numbers of the report, JSON-able: `summary` (a row per run, best first), `runs` (details, same order), `remarks`.
+def build_tables(
+    runs: Sequence[Run], *, metric: str, split: str | None, ceilings: dict[str, float], max_mistakes: int, max_uncertain: int
+) -> dict[str, Any]:
+    """All numbers of the report, JSON-able: `summary` (a row per run, best first), `runs` (details, same order), `remarks`, `clips`.
+
+    Raises:
+        RunError: a run lacks the split or the metric.
+
+    """
+    ranked = rank_runs(runs, metric=metric, split=split, ceilings=ceilings)
+    predictions = [run.predictions(row["split"]) for row, run in ranked]
+    summary = [row for row, _ in ranked]
+    _add_slugs(summary)
+    _add_distances(ranked, predictions, metric)
+    details = [_details(run, row, one, metric, max_mistakes) for (row, run), one in zip(ranked, predictions, strict=True)]
+    listed = [
+        RunClips(run, row["slug"], predicted_clips(run, row["split"], one)) for (row, run), one in zip(ranked, predictions, strict=True)
+    ]
+    return {
+        "metric": metric,
+        "metrics": _metric_order(summary, metric),
+        "ceilings": ceilings,
+        "headline": headline(summary, metric),
+        "remarks": remarks_on(summary),
+        "summary": summary,
+        "runs": details,
+        "clips": clip_cards(listed, {"wrong": max_mistakes, "uncertain": max_uncertain}),
+    }
+
+
+def rank_runs(runs: Sequence[Run], *, metric: str, split: str | None, ceilings: dict[str, float]) -> list[tuple[dict[str, Any], Run]]:
+    """Each run with its summary row, best first.
 
     Raises:
         RunError: a run lacks the split or the metric.
@@ -30,21 +63,7 @@ def build_tables(runs: Sequence[Run], *, metric: str, split: str | None, ceiling
     """
     unordered = [(_summary_row(run, _main_split(run, split), metric, ceilings), run) for run in runs]
     sign = 1 if lower_is_better(metric) else -1
-    ranked = sorted(unordered, key=lambda pair: sign * pair[0]["scores"][metric]["mean"])
-    predictions = [run.predictions(row["split"]) for row, run in ranked]
-    summary = [row for row, _ in ranked]
-    _add_slugs(summary)
-    _add_distances(ranked, predictions, metric)
-    details = [_details(run, row, one, metric, max_mistakes) for (row, run), one in zip(ranked, predictions, strict=True)]
-    return {
-        "metric": metric,
-        "metrics": _metric_order(summary, metric),
-        "ceilings": ceilings,
-        "headline": headline(summary, metric),
-        "remarks": _remarks(summary),
-        "summary": summary,
-        "runs": details,
-    }
+    return sorted(unordered, key=lambda pair: sign * float(pair[0]["scores"][metric]["mean"]))
 
 
 def _main_split(run: Run, wanted: str | None) -> str:
@@ -117,7 +136,7 @@ def _add_distances(ranked: list[tuple[dict[str, Any], Run]], predictions: list[S
         row["behind"] = {"mean": row["scores"][metric]["mean"] - best_row["scores"][metric]["mean"], "std": None, "low": low, "high": high}
 
 
-def _remarks(summary: list[dict[str, Any]]) -> list[str]:
+def remarks_on(summary: list[dict[str, Any]]) -> list[str]:
     """What a reader must know before comparing the rows."""
     remarks = []
     if len({(row["corpus"], row["split"], row["num_clips"]) for row in summary}) > 1:
@@ -144,8 +163,8 @@ def _details(run: Run, row: dict[str, Any], predictions: SplitPredictions, metri
         "splits": [{"split": name, "num_clips": scores["num_clips"], "scores": scores_of(scores)} for name, scores in run.scores.items()],
         "confusion": _confusion(scored.get("confusion")),
         "per_class": [{"class": name, **scored["per_class"][name]} for name in run.classes if name in scored.get("per_class", {})],
-        "per_speaker": scores_by_speaker(labelled, run.classes),
-        "per_presence": scores_by_presence(labelled, run),
+        "groups": groups_of(run, labelled, metric),
+        "calibration": calibration_of(run, labelled, split),
         "curves": {"train_loss": curve(run.history, "train_loss"), "dev": _dev_curve(run, metric)},
         "attention": attention_by_class(predictions, run),
         "values": [value_points(predictions, name, row["scores"]) for name in run.facts["values"]],

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from mer_ray.core.errors import StoreError
 from mer_ray.core.table import Table
 from mer_ray.store.catalog import list_names
-from mer_ray.store.layout import RECORD_NAME, PartKind, Store
+from mer_ray.store.layout import DESCRIPTION_NAMES, PartKind, Store
 from mer_ray.store.lease import LEASE_PREFIX, list_leases
 from mer_ray.store.overview import list_corpora
 from mer_ray.store.parts import PartGoneError, list_files, open_part
@@ -90,7 +90,7 @@ def _check_encoder(store: Store, corpus: str, key: str, kind: PartKind, report: 
             num_leftovers += 1
         elif name.startswith("part-") and name.endswith(".parquet"):
             parts.append(path)
-        elif name and path != folder and name != RECORD_NAME and not name.startswith((LEASE_PREFIX, ".")):
+        elif name and path != folder and name not in DESCRIPTION_NAMES and not name.startswith((LEASE_PREFIX, ".")):
             report.faults.append(f"{store.locate(path)}: not a file of a store; move it elsewhere")
     if schema is None and parts:
         record_path = store.locate(store.record_path(corpus, key))

@@ -1,6 +1,6 @@
 """Where everything lies in a store, and the file system it lies on.
 
-<store>/<corpus>/features/<key>/part-<hash>.parquet, _encoder.json
+<store>/<corpus>/features/<key>/part-<hash>.parquet, _encoder.json, and _plugin.py of an encoder of the user
 <store>/<corpus>/failures/<key>/part-<hash>.parquet
 """
 
@@ -18,6 +18,9 @@ from mer_ray.core.s3 import s3_filesystem
 PartKind = Literal["features", "failures"]
 
 RECORD_NAME = "_encoder.json"
+PLUGIN_NAME = "_plugin.py"
+# What lies beside the parts and tells how they were made.
+DESCRIPTION_NAMES = (RECORD_NAME, PLUGIN_NAME)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class Store:
     def record_path(self, corpus: str, key: str) -> str:
         """The path of an encoder's `_encoder.json`."""
         return f"{self.part_folder(corpus, key, 'features')}/{RECORD_NAME}"
+
+    def plugin_path(self, corpus: str, key: str) -> str:
+        """The path of the code of an encoder that is a plug-in."""
+        return f"{self.part_folder(corpus, key, 'features')}/{PLUGIN_NAME}"
 
     def locate(self, path: str) -> str:
         """A path of this store as a person would type it."""

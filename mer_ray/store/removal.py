@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from mer_ray.core.errors import StoreError
 from mer_ray.core.table import Table
 from mer_ray.store.catalog import list_names
-from mer_ray.store.layout import RECORD_NAME, PartKind, Store
+from mer_ray.store.layout import DESCRIPTION_NAMES, PartKind, Store
 from mer_ray.store.lease import LEASE_PREFIX, Leases, hold_removal
 from mer_ray.store.overview import list_corpora
 from mer_ray.store.parts import list_files, list_parts, name_part, open_part, write_part
@@ -189,7 +189,7 @@ def _prove_bytes(folder: _Folder, rewritten: set[str], clip_ids: Sequence[str]) 
     parts = set(list_parts(store, folder.path))
     for path in list_files(store, folder.path):
         is_part, name = path in parts, path.rsplit("/", 1)[-1]
-        if not name or name == RECORD_NAME or name.startswith(LEASE_PREFIX) or (is_part and path not in rewritten):
+        if not name or name in DESCRIPTION_NAMES or name.startswith(LEASE_PREFIX) or (is_part and path not in rewritten):
             continue
         with explain_faults(store, path, "read"):
             content = store.filesystem.cat_file(path)

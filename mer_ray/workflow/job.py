@@ -26,7 +26,7 @@ class JobFile(Config):
 class StepTag(Config):
     """The key that says what a step does."""
 
-    verb: Literal["synth", "manifest", "import", "transcribe", "extract", "export", "train", "report"]
+    verb: Literal["synth", "manifest", "import", "transcribe", "extract", "export", "train", "bundle", "predict", "evaluate", "report"]
 
 
 @dataclass(frozen=True)

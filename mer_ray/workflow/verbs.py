@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mer_ray.core.config import Config
+from mer_ray.core.plugins import shown_name
 from mer_ray.core.table import Table
 from mer_ray.corpora.synthetic.config import SynthConfig
 from mer_ray.extraction.config import ExtractConfig
@@ -15,6 +16,12 @@ from mer_ray.extraction.manifest import ManifestConfig, build_manifest
 from mer_ray.extraction.mertools_import import ImportConfig, choose_folders, import_mertools
 from mer_ray.extraction.synth import synthesise
 from mer_ray.extraction.transcription import TranscribeConfig, plan_transcription, transcribe
+from mer_ray.prediction.bundling import BundleConfig, join_bundles
+from mer_ray.prediction.config import PredictConfig
+from mer_ray.prediction.evaluate import evaluate
+from mer_ray.prediction.evaluation_config import EvaluateConfig
+from mer_ray.prediction.predict import plan_prediction, predict
+from mer_ray.reporting.paper_report import write_paper_report
 from mer_ray.reporting.report import ReportConfig, write_report
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.plan import plan_training
@@ -44,12 +51,24 @@ def _plan_from(title: str, **facts: object) -> list[Table]:
 
 
 def _manifest_reads(config: ManifestConfig) -> list[str] | None:
-    """The table or folder; media that a table names are compared by the extraction. A bucket is listed anew each time."""
-    return None if "://" in config.corpus.path else [config.corpus.path]
+    """Tables, folders and corrections; media that a table names are compared by the extraction. A bucket is listed anew each time."""
+    places = config.corpus.places()
+    return None if any("://" in place for place in places) else [*places, *map(str, config.corrections)]
 
 
 def _export_reads(config: ExportConfig) -> list[str] | None:
     return None if "://" in config.store else [str(config.manifest), config.store]
+
+
+def _bundle_reads(config: BundleConfig) -> list[str] | None:
+    return [str(run) for run in config.runs]
+
+
+def _predict_reads(config: PredictConfig) -> list[str] | None:
+    """With a store, what is lacking is found there each time; without, features are made again only for other clips or another bundle."""
+    local = [path for path in (config.manifest, config.candidates) if path is not None]
+    is_remote = any("://" in file for file in config.files)
+    return None if config.store is not None or is_remote else [str(config.bundle), *map(str, local), *config.files]
 
 
 def _finds_its_own_rest(config: Config) -> None:
@@ -66,7 +85,16 @@ def _plan_synth(config: SynthConfig) -> list[Table]:
 
 
 def _plan_manifest(config: ManifestConfig) -> list[Table]:
-    return _plan_from("Manifest", corpus=config.corpus.name, path=config.corpus.path, folds=config.folds or "none", out=config.out)
+    facts: dict[str, object] = {
+        "corpus": shown_name(config.corpus),
+        "path": ", ".join(config.corpus.places()),
+        "folds": config.folds or "none",
+    }
+    if config.label_map is not None:
+        facts["label map"] = ", ".join(config.label_map.target_classes)
+    if config.corrections:
+        facts["corrections"] = ", ".join(map(str, config.corrections))
+    return _plan_from("Manifest", **facts, out=config.out)
 
 
 def _plan_import(config: ImportConfig) -> list[Table]:
@@ -77,6 +105,19 @@ def _plan_import(config: ImportConfig) -> list[Table]:
 def _plan_export(config: ExportConfig) -> list[Table]:
     what = f"{config.encoder}, layer {config.layer or 'the only one'}"
     return _plan_from("Export", features=what, format=config.features, clips_of=config.manifest, out=config.out)
+
+
+def _evaluate_reads(config: EvaluateConfig) -> list[str]:
+    return [str(path) for path in (*config.predictions, config.labels, config.train_labels) if path is not None]
+
+
+def _plan_evaluate(config: EvaluateConfig) -> list[Table]:
+    predictions = ", ".join(map(str, config.predictions))
+    return _plan_from("Evaluation", predictions=predictions, labels=config.labels, protocol=config.protocol, out=config.out)
+
+
+def _plan_bundle(config: BundleConfig) -> list[Table]:
+    return _plan_from("Bundle", runs=", ".join(map(str, config.runs)), out=config.out)
 
 
 def _plan_report(config: ReportConfig) -> list[Table]:
@@ -140,10 +181,34 @@ VERBS: dict[str, Verb[Any]] = {
         writes=lambda config: [str(config.out)],
         reads=_finds_its_own_rest,
     ),
+    "evaluate": Verb(
+        "evaluate",
+        EvaluateConfig,
+        run=lambda config: evaluate(config).tables(),
+        plan=_plan_evaluate,
+        writes=lambda config: [str(config.out)],
+        reads=_evaluate_reads,
+    ),
+    "bundle": Verb(
+        "bundle",
+        BundleConfig,
+        run=join_bundles,
+        plan=_plan_bundle,
+        writes=lambda config: [str(config.out)],
+        reads=_bundle_reads,
+    ),
+    "predict": Verb(
+        "predict",
+        PredictConfig,
+        run=lambda config: predict(config).tables(),
+        plan=lambda config: [plan_prediction(config)],
+        writes=lambda config: [str(config.out)],
+        reads=_predict_reads,
+    ),
     "report": Verb(
         "report",
         ReportConfig,
-        run=lambda config: write_report(config).tables(),
+        run=lambda config: (write_paper_report(config) if config.table else write_report(config)).tables(),
         plan=_plan_report,
         writes=lambda config: [str(config.out)],
         reads=_finds_its_own_rest,

@@ -1,8 +1,10 @@
 """Fixtures of the integration tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from chromium import running_chromium
 from faulty_s3 import FaultyS3
 
 from mer_ray.core import s3
@@ -34,3 +36,10 @@ def faulty_s3(faulty_proxy: FaultyS3, monkeypatch: pytest.MonkeyPatch, request: 
     s3.s3_filesystem().mkdir(bucket)
     faulty_proxy.begin(bucket)
     return faulty_proxy
+
+
+@pytest.fixture
+def devtools(tmp_path: Path) -> Iterator[str]:
+    """The websocket address of a page of a browser that ends with the test."""
+    with running_chromium(tmp_path) as address:
+        yield address

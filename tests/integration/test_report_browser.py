@@ -1,20 +1,17 @@
 """The report of real trainings, opened in a real browser that is watched through its debugging protocol."""
 
 import asyncio
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from chromium import NEEDS_CHROMIUM, watched_page
 from sklearn import metrics
 
 from mer_ray.core.manifest import MANIFEST_SCHEMA, Manifest, ManifestFacts, write_manifest
@@ -26,36 +23,20 @@ from mer_ray.store.writer import FailureRow, FeatureRow, write_failures, write_f
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.train import train
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 ENCODERS = {"spectral": "audio", "gradient": "vision", "hashing": "text"}
 NUM_CLIPS, DIM = 120, 6
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--remote-debugging-port=0",
-)
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install Debian's package `chromium`"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 @dataclass
 class Visit:
     """What the browser met: console errors and exceptions, addresses it asked for, and what the script gave back."""
 
-    faults: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-    value: Any = None
+    faults: list[str]
+    requests: list[str]
+    value: Any
 
 
 def write_corpus(folder: Path) -> TrainConfig:
@@ -66,6 +47,8 @@ def write_corpus(folder: Path) -> TrainConfig:
         {
             "clip_id": f"clip_{clip:03d}",
             "speaker_id": f"speaker {clip % 6}",
+            "sex": "female" if clip % 6 < 3 else "male",
+            "duration_s": 1 + clip / 40,
             "fold": clip % 3,
             "text": f"<b>sentence</b> & {clip}",
             "emotion": CLASSES[labels[clip]],
@@ -123,80 +106,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def devtools(tmp_path: Path) -> Iterator[str]:
-    """The websocket address of a page of a browser that ends with the test."""
-    assert CHROMIUM is not None
-    log = (tmp_path / "chromium.log").open("w")
-    browser = subprocess.Popen([CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "about:blank"], stdout=log, stderr=log)
-    try:
-        yield _page_address(tmp_path, browser)
-    finally:
-        browser.terminate()
-        browser.wait(timeout=20)
-        log.close()
-
-
-def _page_address(folder: Path, browser: subprocess.Popen[bytes]) -> str:
-    port_file = folder / "profile/DevToolsActivePort"
-    for _ in range(600):
-        assert browser.poll() is None, (folder / "chromium.log").read_text()
-        if port_file.is_file() and len(lines := port_file.read_text().splitlines()) == 2:
-            return asyncio.run(_first_page(int(lines[0])))
-        time.sleep(0.1)
-    raise AssertionError("Chromium opened no debugging port within 60 s")
-
-
-async def _first_page(port: int) -> str:
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-        pages = [page for page in await answer.json() if page["type"] == "page"]
-    return str(pages[0]["webSocketDebuggerUrl"])
-
-
 async def visit(address: str, page: Path, script: str, width: int, colours: str) -> Visit:
     """Open the page, wait until all figures are drawn, run the script."""
-    found = Visit()
-    async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as socket:
-        sent = 0
-
-        async def call(method: str, **parameters: Any) -> dict[str, Any]:
-            nonlocal sent
-            sent += 1
-            await socket.send_json({"id": sent, "method": method, "params": parameters})
-            while True:
-                message = await socket.receive_json(timeout=60)
-                if message.get("id") == sent:
-                    assert "error" not in message, message
-                    result: dict[str, Any] = message["result"]
-                    return result
-                _note(message, found)
-
-        for domain in ("Network", "Log", "Runtime", "Page"):
-            await call(f"{domain}.enable")
-        await call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500)
-        await call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": colours}])
-        await call("Page.navigate", url=page.as_uri())
-        for _ in range(300):
-            drawn = await call("Runtime.evaluate", expression="document.documentElement?.dataset.drawn ?? ''")
-            if drawn["result"]["value"]:
-                break
-            await asyncio.sleep(0.1)
-        answer = await call("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        found.value = answer["result"]["value"]
-    return found
-
-
-def _note(message: dict[str, Any], found: Visit) -> None:
-    method, parameters = message.get("method"), message.get("params", {})
-    if method == "Network.requestWillBeSent":
-        found.requests.append(parameters["request"]["url"])
-    elif method == "Runtime.exceptionThrown":
-        found.faults.append(str(parameters["exceptionDetails"]))
-    elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
-        found.faults.append(str(parameters["args"]))
-    elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
-        found.faults.append(str(parameters["entry"]))
+    async with watched_page(address, width=width, colours=colours) as opened:
+        await opened.go(page)
+        value = await opened.run(script)
+    return Visit(opened.faults, opened.requests, value)
 
 
 def open_page(address: str, page: Path, script: str, width: int = 1280, colours: str = "light") -> Visit:
@@ -218,7 +133,7 @@ def test_page_opens_without_a_fault_and_shows_the_numbers_of_the_parquet(folder:
     page = open_page(devtools, folder / "report.html", READ)
     assert page.faults == []
     assert [address for address in page.requests if not address.startswith("data:")] == [(folder / "report.html").as_uri()]
-    assert page.value["drawn"] == page.value["plots"] == 1 + 4 + 3
+    assert page.value["drawn"] == page.value["plots"] == 1 + 6 + 5
     shown = {row[0].split("\n")[0]: row for row in page.value["tables"]["runs"][0]}
     assert [row["name"] for row in page.value["data"]["summary"]] == list(shown)
     for name in ("audio", "fused"):
@@ -245,6 +160,28 @@ def test_page_tells_failures_texts_and_missing_sound(folder: Path, devtools: str
     assert "no picture in <the file>" in text
     assert "<b>sentence</b> & " in text
     assert "without audio" in text
+
+
+def test_groups_and_confidence_show_the_numbers_of_the_run(folder: Path, devtools: str) -> None:
+    script = """[...document.querySelectorAll("#run-fused .groups table, #run-fused .groups .at, #run-fused .legend strong")].map((shown) =>
+      shown.rows ? [...shown.rows].map((row) => [...row.cells].map((cell) => cell.innerText.trim())) :
+      shown.tagName === "I" ? shown.getBoundingClientRect().width : shown.innerText)"""
+    page = open_page(devtools, folder / "report.html", script)
+    tables = {shown[0][0]: shown[1:] for shown in page.value if isinstance(shown, list)}
+    assert {name: [row[0] for row in rows] for name, rows in tables.items() if name in ("inputs", "duration")} == {
+        "inputs": ["all present", "without audio", "without vision"],
+        "duration": ["up to 1.7 s", "1.7 to 2.5 s", "2.5 to 3.2 s", "over 3.2 s"],
+    }
+    rows = pq.read_table(folder / "runs/fused/predictions/test.parquet").to_pylist()
+    for sex, _, weighted, _, accuracy in tables["sex"]:
+        number = {"female": range(3), "male": range(3, 6)}[sex]
+        part = [row for row in rows if int(row["speaker_id"].removeprefix("speaker ")) in number]
+        assert accuracy.startswith(f"{np.mean([row['emotion'] == row['label_emotion'] for row in part]):.3f}\n[")
+        assert "[" in weighted
+    dots = [shown for shown in page.value if isinstance(shown, (int, float))]
+    assert len(dots) == sum(len(rows) for rows in tables.values()) and min(dots) > 0
+    errors = json.loads((folder / "runs/fused/scores.json").read_text())["calibration"]["splits"]["test"]
+    assert [shown for shown in page.value if isinstance(shown, str)] == [f"{errors[name]:.3f}" for name in ("ece", "ece_scaled")]
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])

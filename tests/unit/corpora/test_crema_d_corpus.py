@@ -270,8 +270,11 @@ def test_two_clips_of_one_recording_take_the_sound_of_their_videos(tmp_path: Pat
     for name in pair:
         touch(tmp_path / "AudioWAV" / f"{name}.wav")
         touch(tmp_path / "VideoFlash" / f"{name}.flv")
-    for name, row in rows_of(scan(tmp_path)).items():
+    found = scan(tmp_path)
+    for name, row in rows_of(found).items():
         assert (row["path"], row["audio_path"], row["video_path"]) == (f"VideoFlash/{name}.flv", None, None)
+    told = "2 clips take the sound of their videos, AudioWAV has one recording for two: 1006_TIE_HAP_XX, 1006_TIE_NEU_XX"
+    assert told in found.notes
     shutil.rmtree(tmp_path / "VideoFlash")
     found = scan(tmp_path)
     assert found.table.num_rows == 0 and list(found.faults) == []
@@ -282,6 +285,13 @@ def test_without_demographics_the_sex_is_unknown_and_that_is_told(folder: Path):
     found = scan(folder)
     assert found.table["sex"].to_pylist() == [None]
     assert any(note.startswith("no VideoDemographics.csv in") and note.endswith("sex stays unknown") for note in found.notes)
+
+
+def test_an_actor_whose_sex_the_demographics_do_not_tell(folder: Path):
+    write_rows(folder / "VideoDemographics.csv", ("ActorID", "Age", "Sex"), [(1001, 51, ""), (1002, 21, "Female")])
+    found = scan(folder)
+    assert found.table["sex"].to_pylist() == [None]
+    assert "VideoDemographics.csv tells no sex of 1 actors: 1001" in found.notes
 
 
 @pytest.mark.parametrize("which", ["AudioWAV/1001_DFA_ANG_XX.wav", "VideoFlash/1001_DFA_ANG_XX.flv"])

@@ -1,5 +1,10 @@
+import wave
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from torchaudio.functional import resample
 
 from mer_ray.core.errors import EncoderError
 from mer_ray.core.media_types import Audio, FloatArray
@@ -80,3 +85,18 @@ def test_pauses_are_silent() -> None:
 def test_too_short_a_sound_says_the_minimum() -> None:
     with pytest.raises(EncoderError, match=r"has 399 samples; at least 400 \(25 ms at 16 kHz\)"):
         measure(np.zeros(399, np.float32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("snr_db", [5, 10, 15, 20])
+def test_noise_over_real_speech_is_found(shared_data: Path, snr_db: float) -> None:
+    clean = [read_wav(path) for path in sorted((shared_data / "emodb/wav").glob("*.wav"))[::6]]
+    found_N = np.array([one["snr_db"] for one in measure(*(add_noise(samples_S, snr_db) for samples_S in clean))])
+    assert found_N.mean() == pytest.approx(snr_db, abs=0.6)
+    assert found_N.std() < 1
+
+
+def read_wav(path: Path) -> FloatArray:
+    with wave.open(str(path)) as opened:
+        samples_S = np.frombuffer(opened.readframes(opened.getnframes()), "<i2") / 32768
+        return resample(torch.tensor(samples_S, dtype=torch.float32), opened.getframerate(), SAMPLE_RATE_HZ).numpy()

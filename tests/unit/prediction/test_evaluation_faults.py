@@ -1,11 +1,10 @@
-import re
 from pathlib import Path
 
 import pytest
 from challenge_files import guesses, names, truth, write_csv, write_labels, write_submission
 
-from mer_ray.core.errors import ConfigError, MerRayError
 from mer_ray.core.config import parse_config
+from mer_ray.core.errors import ConfigError, MerRayError
 from mer_ray.prediction.evaluate import evaluate
 from mer_ray.prediction.evaluation_config import EvaluateConfig
 
@@ -83,7 +82,7 @@ def test_all_faults_of_all_files_come_at_once(tmp_path: Path):
     with pytest.raises(MerRayError) as caught:
         evaluate(EvaluateConfig(predictions=(wrong, other), labels=labels, protocol="mer2023-multi", out=tmp_path / "scores.json"))
     lines = str(caught.value).splitlines()
-    assert [re.sub(r".*/", "", line).partition(":")[0] for line in lines] == ["said.csv", "said.csv", "other.csv"]
+    assert [line.partition(": ")[0] for line in lines] == [str(wrong), str(wrong), str(other)]
 
 
 @pytest.mark.parametrize(
@@ -121,11 +120,11 @@ def test_splits_and_metrics_that_are_not_there(tmp_path: Path):
     [
         ({"metric": "uar"}, "metric: mer2023-semi sets it itself"),
         ({"predictions": ["a.csv", "a.csv"]}, "predictions: names a.csv twice"),
-        ({"protocol": "mer2023"}, "did you mean 'mer2023-semi'"),
+        ({"protocol": "mer2023"}, "protocol: 'mer2023' is not allowed"),
     ],
 )
 def test_a_wrong_config_is_told(changes, expected: str):
     data = {"predictions": ["a.csv"], "labels": "l.csv", "protocol": "mer2023-semi", "out": "s.json", **changes}
     with pytest.raises(ConfigError) as caught:
         parse_config(EvaluateConfig, data, "job.yaml")
-    assert expected in str(caught.value) or "mer2023-multi" in str(caught.value)
+    assert expected in str(caught.value)

@@ -16,7 +16,8 @@ from mer_ray.reporting.tables import build_tables
 
 
 def tables_of(*folders: Path, metric: str = "weighted_f1", split: str | None = None, **ceilings: float) -> dict[str, Any]:
-    return build_tables([read_run(folder) for folder in folders], metric=metric, split=split, ceilings=ceilings, max_mistakes=20, max_uncertain=10)
+    runs = [read_run(folder) for folder in folders]
+    return build_tables(runs, metric=metric, split=split, ceilings=ceilings, max_mistakes=20, max_uncertain=10)
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:

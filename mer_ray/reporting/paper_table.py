@@ -1,0 +1,153 @@
+"""`mer-ray report --table`: a row per run, best first, and below them what others published."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mer_ray.core.errors import RunError
+from mer_ray.objectives import is_better
+from mer_ray.reporting.references import PERCENT_METRICS, PublishedRow
+from mer_ray.reporting.runs import Run
+from mer_ray.reporting.significance import Distance, distances_to_best
+from mer_ray.reporting.spread import spread_over_fits
+from mer_ray.reporting.tables import rank_runs, remarks_on
+from mer_ray.reporting.words import METRIC_TITLES, format_number, metric_title
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score: mean over seeds, deviation over folds and seeds, 95 % interval; None where there is none."""
+
+    mean: float
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One run; `distance` to the best, None for the best itself and where the two do not compare clip by clip."""
+
+    name: str
+    modalities: tuple[str, ...]
+    corpus: str
+    split: str
+    num_clips: int
+    num_folds: int | None
+    num_seeds: int
+    cells: dict[str, Cell]
+    distance: Distance | None
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """Rows of runs, best first in `metric`, published rows, and the metrics to show in order; `notes` are for the reader's eyes only."""
+
+    metric: str
+    metrics: tuple[str, ...]
+    rows: tuple[PaperRow, ...]
+    published: tuple[PublishedRow, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def caption(self) -> str:
+        """What the signs in the table mean."""
+        first = self.rows[0]
+        parts = [f"{first.num_clips} {first.split} clips of {first.corpus}."]
+        others = {(row.num_clips, row.split, row.corpus): row.name for row in self.rows}
+        others.pop((first.num_clips, first.split, first.corpus))
+        parts += [f"{name}: {num_clips} {split} clips of {corpus}." for (num_clips, split, corpus), name in others.items()]
+        parts.append("Mean over seeds of scores over the test clips of all folds together." if first.num_folds else "Mean over seeds.")
+        parts.append("±: standard deviation over single folds and seeds.")
+        parts.append(f"Interval: 95 %, bootstrap over clips, of {metric_title(self.metric)}.")
+        if len(self.rows) > 1:
+            parts.append(
+                f"Bold: best of our runs. p: against the best run in {metric_title(self.metric)}, "
+                "paired randomisation test over the same clips, Holm-corrected."
+            )
+        if self.published:
+            parts.append("†: as reported in the source, not measured here.")
+        return " ".join(parts)
+
+
+def is_percent(metric: str) -> bool:
+    """Whether tables show a metric in percent: shares, as papers print them."""
+    return metric in PERCENT_METRICS
+
+
+def format_score(metric: str, value: float) -> str:
+    """Percent with two digits, as papers print shares, and other metrics with three; a true minus sign."""
+    return format_number(100 * value, 2) if is_percent(metric) else format_number(value)
+
+
+def build_paper_table(
+    runs: Sequence[Run],
+    published: Sequence[PublishedRow],
+    *,
+    metric: str,
+    metrics: Sequence[str] | None,
+    split: str | None,
+    num_swaps: int,
+) -> PaperTable:
+    """Rank the runs, spread and compare their scores.
+
+    Raises:
+        RunError: a run lacks the split or the metric, or nobody has one of `metrics`.
+
+    """
+    ranked = rank_runs(runs, metric=metric, split=split, ceilings={})
+    predictions = [run.predictions(row["split"]) for row, run in ranked]
+    distances = distances_to_best([run for _, run in ranked], predictions, metric, num_swaps)
+    known = {name for row, _ in ranked for name in row["scores"]} | {name for row in published for name in row.printed}
+    absent = [name for name in metrics or () if name not in known]
+    if absent:
+        raise RunError(f"metrics: no run has {', '.join(absent)}; there are {', '.join(sorted(known))}")
+    shown = tuple(metrics or [metric, *[name for name in [*METRIC_TITLES, *sorted(known)] if name in known and name != metric]])
+    rows = []
+    for place, ((row, run), one, distance) in enumerate(zip(ranked, predictions, distances, strict=True)):
+        std = spread_over_fits(one, len(run.classes))
+        cells = {
+            name: Cell(score["mean"], std.get(name), score["low"], score["high"]) for name, score in row["scores"].items() if name in shown
+        }
+        rows.append(
+            PaperRow(
+                f"{row['name']} (transductive)" if row["transductive"] else row["name"],
+                tuple(row["modalities"]),
+                row["corpus"],
+                row["split"],
+                row["num_clips"],
+                row["num_folds"],
+                row["num_seeds"],
+                cells,
+                distance,
+                place == 0,
+            )
+        )
+    notes = remarks_on([row for row, _ in ranked])
+    unpaired = [row.name for row in rows[1:] if row.distance is None]
+    if unpaired:
+        notes.append(f"{', '.join(unpaired)}: other clips, labels or number of seeds than {rows[0].name}, so no p and never bold.")
+    return PaperTable(metric, tuple(dict.fromkeys(shown)), tuple(_mark_best(rows, shown)), tuple(published), tuple(notes))
+
+
+def _mark_best(rows: Sequence[PaperRow], metrics: Sequence[str]) -> list[PaperRow]:
+    """Per metric the best of the runs that share their clips with the first, and what looks the same in print."""
+    comparable = [row for row in rows if row.is_best or row.distance is not None]
+    if len(comparable) < 2:
+        return list(rows)
+    best: dict[str, float] = {}
+    for row in comparable:
+        for name, cell in row.cells.items():
+            if name not in best or is_better(name, cell.mean, best[name]):
+                best[name] = cell.mean
+    return [
+        replace(
+            row,
+            cells={
+                name: replace(cell, is_best=row in comparable and format_score(name, cell.mean) == format_score(name, best[name]))
+                for name, cell in row.cells.items()
+            },
+        )
+        for row in rows
+    ]
