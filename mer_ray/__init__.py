@@ -50,15 +50,18 @@ def open_store(place: str | Path) -> "FeatureStore":
     return FeatureStore(open_place(place))
 
 
-def load_bundle(folder: str | Path, device: str = "auto", weights: Mapping[str, str] | None = None) -> "Recogniser":
+def load_bundle(
+    folder: str | Path, device: str = "auto", weights: Mapping[str, str] | None = None, allow_plugins: bool = False
+) -> "Recogniser":
     """Load a bundle that predicts files, without Ray: `load_bundle("runs/fused/bundle").predict(["clip.mp4"])`.
 
-    `weights` says where an encoder's weights lie on this machine, by its name.
+    `weights` says where an encoder's weights lie on this machine, by its name; `allow_plugins` lets Python files in the bundle run.
 
     Raises:
         RunError: no bundle, or a damaged one.
+        ConfigError: a plug-in that was not allowed to run.
 
     """
     from mer_ray.prediction.recogniser import open_bundle
 
-    return open_bundle(folder, device, weights)
+    return open_bundle(folder, device, weights, allow_plugins)

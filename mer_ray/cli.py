@@ -161,6 +161,7 @@ def export(
     source: Annotated[str, typer.Argument(metavar="STORE|BUNDLE", help="The store or the bundle to read.")],
     out: Annotated[Path, typer.Option("--out", help="The folder, or the .onnx file, to write.")],
     onnx: Annotated[bool, typer.Option("--onnx", help="Write a bundle's fusion model as ONNX.")] = False,
+    allow_plugins: Annotated[bool, typer.Option("--allow-plugins", help="Let Python files in the bundle run.")] = False,
     features: Annotated[str | None, typer.Option("--features", help="Of a store: mertools (.npy) or datasets (Hugging Face).")] = None,
     manifest: Annotated[Path | None, typer.Option("--manifest", help="Of a store: whose clips, with their labels.")] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="Of a store: name, or name@identity8.")] = None,
@@ -175,7 +176,7 @@ def export(
         given = [f"--{name}" for name, value in of_store.items() if value is not None]
         if given:
             raise ConfigError(f"export: {given[0]} belongs to a store, --onnx to a bundle; give one of them")
-        _show(export_onnx(Path(source), out), _console())
+        _show(export_onnx(Path(source), out, allow_plugins), _console())
         return
     wanted = {name: value for name, value in of_store.items() if value is not None}
     _run_verb("export", None, False, False, {**wanted, "store": source, "layer": layer, "out": str(out), "replace": replace}, {})

@@ -54,7 +54,7 @@ class ClipName:
 
     @property
     def hicmae_fold(self) -> int:
-        """The fold in the order of actors, 18 in each and 19 in the last (HiCMAE, its `preprocess/crema_d.py`)."""
+        """The fold in the order of actors, 18 in each and 19 in the last (HiCMAE, its `preprocess/creamd_av.py`)."""
         return min((int(self.actor) - FIRST_ACTOR) // _HICMAE_ACTORS, _HICMAE_FOLDS - 1)
 
 

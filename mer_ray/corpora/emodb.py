@@ -32,7 +32,7 @@ NUM_CLIPS = 535
 # The authors' later publication (audEERING, emodb 1.1.0) of the same files.
 LICENCE = "CC0-1.0"
 # Speaker, text code, emotion, version: 03a01Fa.wav
-_FILE_NAME = re.compile(rf"({'|'.join(sorted(SPEAKERS))})([ab]\d\d)([{''.join(EMOTIONS)}])([a-z])\.wav")
+_FILE_NAME = re.compile(rf"({'|'.join(sorted(SPEAKERS))})([ab]\d\d)([{''.join(EMOTIONS)}])([a-z])\.(?i:wav)")
 _ALLOWED = (
     f"names like 03a01Fa.wav: speaker ({', '.join(sorted(SPEAKERS))}), text (a01...), emotion ({', '.join(EMOTIONS)}), version (a...)"
 )
@@ -68,7 +68,7 @@ class EmodbCorpus(Corpus):
         found = list_files(self.root)
         if any(item.path.startswith("wav/") for item in found):
             found = [item for item in found if item.path.startswith("wav/")]
-        if not any(item.path.lower().endswith(".wav") for item in found):
+        if not any(item.path.lower().endswith(".wav") or item.is_closed_folder for item in found):
             raise ManifestError(f"{self.root}: no .wav file; `path` is the folder of EmoDB that holds wav/, or wav itself")
         columns: dict[str, list[str]] = {name: [] for name in ("clip_id", "path", "speaker_id", "sex", "language", "emotion")}
         row_numbers, faults = [], []

@@ -60,8 +60,10 @@ class FilesCorpus(Corpus):
         paths, row_numbers, faults = [], [], []
         for number, item in enumerate(list_files(self.root), start=1):
             clip_id, suffix = posixpath.splitext(item.path)
-            if item.problem is not None:
+            if item.is_closed_folder:
                 faults.append(Fault(number, None, "path", f"{item.path!r} {item.problem}", "folders; or the corpus `table`"))
+            elif item.problem is not None and suffix.lower() in suffixes:
+                faults.append(Fault(number, None, "path", f"{item.path!r} {item.problem}", "names in UTF-8"))
             elif suffix.lower() in suffixes:
                 paths.append(item.path)
                 row_numbers.append(number)

@@ -123,7 +123,10 @@ def assign_folds(table: pa.Table, config: BaseFoldsConfig, contents: Sequence[in
 
     """
     if table["fold"].null_count < table.num_rows:
-        raise ManifestError("folds: the corpus gives folds of its own in column fold; remove `folds` or put the column in ignore_columns")
+        raise ManifestError(
+            "folds: the corpus gives folds of its own; remove `folds`, or forget those of the corpus: `session_folds: false` (msp_improv, "
+            "iemocap), `hicmae_folds: false` (crema_d), `ignore_columns: [fold]` (table), `keep_folds: false` (a member of joined)"
+        )
     foldable = _is_labelled(table)
     if config.splits is not None:
         known = sorted(set(table["split"].drop_null().to_pylist()))

@@ -17,7 +17,7 @@ from mer_ray.core.manifest import PATH_COLUMNS, VALUE_COLUMNS, ManifestFacts
 from mer_ray.corpora._base import BaseCorpusConfig, Corpus, CorpusName, Scan, ValueRanges
 from mer_ray.corpora.faults import Fault, MemberRow, SourceRow
 from mer_ray.corpora.label_maps import KNOWN_CLASSES, LabelMapConfig, change_labels
-from mer_ray.corpora.paths import common_root, is_remote, why_linked_outside
+from mer_ray.corpora.paths import LINK_ADVICE, common_root, is_remote, why_linked_outside
 from mer_ray.corpora.single import SingleCorpus
 from mer_ray.corpora.validation import check_rows
 
@@ -108,7 +108,7 @@ class JoinedCorpus(Corpus):
         names = [member.name for member in members]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise ManifestError(f"corpus.members: two of them are called {twice!r}; give one another corpus_name")
+            raise ManifestError(f"corpus.members: two of them are called {twice!r}; join each corpus once; table, files and mertools take a corpus_name")
         return members
 
     @cached_property
@@ -149,7 +149,7 @@ def _linked_outside(scan: Scan, root: str, faults: Sequence[Fault]) -> list[Faul
     if is_remote(root):
         return []
     refused = {(fault.row, fault.column) for fault in faults}
-    allowed = f"files that lie in {root}; set corpus.root to a folder that holds all of them"
+    allowed = f"files that lie in {root}; {LINK_ADVICE}"
     found = []
     for name in PATH_COLUMNS:
         for index, path in enumerate(scan.table[name].to_pylist()):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.s3 import STORAGE_FAULTS, find_filesystem, what_happened
 from mer_ray.corpora.files import VIDEO_SUFFIXES
+from mer_ray.corpora.listing import is_left_out, show_name
 
 
 @dataclass(frozen=True)
 class VideoFolder:
-    """Videos by stem, more than one file where suffixes differ; `others`: names of what is no video."""
+    """Videos by stem, more than one file where suffixes differ; `others`: names of what is no video, or not UTF-8."""
 
     name: str
     files: Mapping[str, tuple[str, ...]]
@@ -30,7 +31,7 @@ class VideoFolder:
 
 
 def list_names(root: str, folder: str = "") -> tuple[str, ...] | None:
-    """Names in a folder below the root, sorted, hidden ones left out; None where there is no such folder.
+    """Names in a folder below the root, sorted, without what `is_left_out`; None where there is no such folder.
 
     Raises:
         ManifestError: the folder cannot be listed.
@@ -45,7 +46,7 @@ def list_names(root: str, folder: str = "") -> tuple[str, ...] | None:
     except STORAGE_FAULTS as error:
         raise ManifestError(f"{where}: the folder cannot be listed: {what_happened(error)}") from error
     names = {entry.rstrip("/").rpartition("/")[2] for entry in entries if entry.rstrip("/") != path.rstrip("/")}
-    return tuple(sorted(name for name in names if not name.startswith(".")))
+    return tuple(sorted(name for name in names if not is_left_out(name)))
 
 
 def list_videos(root: str, folder: str) -> VideoFolder | None:
@@ -62,8 +63,8 @@ def list_videos(root: str, folder: str) -> VideoFolder | None:
     others = []
     for name in names:
         stem, suffix = posixpath.splitext(name)
-        if suffix.lower() in VIDEO_SUFFIXES:
+        if suffix.lower() in VIDEO_SUFFIXES and show_name(name) == name:
             files[stem].append(name)
         else:
-            others.append(name)
+            others.append(show_name(name))
     return VideoFolder(folder, {stem: tuple(found) for stem, found in files.items()}, tuple(others))

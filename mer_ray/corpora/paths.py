@@ -7,6 +7,8 @@ from pathlib import PurePosixPath
 
 from mer_ray.core.manifest import resolve_path
 
+LINK_ADVICE = "put the files themselves there (a table may set corpus.root to a folder that holds all of them)"
+
 
 def is_remote(path: str) -> bool:
     """Whether a path is a URL, e.g. `s3://bucket/prefix`."""

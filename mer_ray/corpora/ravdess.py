@@ -101,7 +101,7 @@ class RavdessCorpus(Corpus):
         faults = []
         for row, item in enumerate(list_files(self.root), start=1):
             stem, suffix = posixpath.splitext(posixpath.basename(item.path))
-            if item.problem is None and suffix.lower() not in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *OTHER_MEDIA_SUFFIXES):
+            if not item.is_closed_folder and suffix.lower() not in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES, *OTHER_MEDIA_SUFFIXES):
                 continue
             match = _STEM.fullmatch(stem)
             if item.problem is not None or match is None or suffix.lower() != SUFFIXES[MODALITIES[match[1]]]:

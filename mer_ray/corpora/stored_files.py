@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mer_ray.core.manifest import resolve_path
 from mer_ray.core.s3 import find_filesystem
-from mer_ray.corpora.paths import is_remote, parent_of, why_linked_outside
+from mer_ray.corpora.paths import LINK_ADVICE, is_remote, parent_of, why_linked_outside
 
 # Files of one size rarely begin alike, so few are read to their end; a smaller head would not save S3 anything.
 HEAD_BYTES = 64 * 1024
@@ -38,7 +38,7 @@ def find_files(paths: Iterable[str], root: str) -> dict[str, int | FileFault]:
 def _local_size(path: str, root: str) -> int | FileFault:
     linked = why_linked_outside(path, root)
     if linked:
-        return FileFault(linked, f"files that lie in {root}; set corpus.root to a folder that holds all of them")
+        return FileFault(linked, f"files that lie in {root}; {LINK_ADVICE}")
     full = resolve_path(root, path)
     try:
         status = os.stat(full)

@@ -85,11 +85,13 @@ def _read_csv(path: str, content: bytes, delimiter: str) -> RawTable:
 
 def _check_header(path: str, names: list[str]) -> None:
     if not names:
-        raise ManifestError(f"{path}: the table is empty; it needs a header with at least the column path or text")
+        raise ManifestError(f"{path}: the table is empty, without even a header; copy or export it again")
     if len(names) == 1:
         other = next((sign for sign in (";", "\t", "|") if sign in names[0]), None)
         if other:
-            raise ManifestError(f"{path}: the header {names[0]!r} is one cell; if cells end at {other!r}, write `delimiter: {other!r}`")
+            raise ManifestError(f"{path}: the header {names[0]!r} is one cell; if cells end at {other!r}, save the table with commas "
+                f"(the corpus `table` reads it as it is with `delimiter: {other!r}`)"
+            )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ManifestError(f"{path}: the columns {', '.join(map(repr, twice))} stand twice in the header; rename or remove one of each")

@@ -16,7 +16,9 @@ from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
 from mer_ray.core.contract import Check, require
 from mer_ray.models._base import FusionModel, FusionModelConfig
 
-STREAMS = (StreamSpec("tone", "audio", 12), StreamSpec("face", "vision", 9), StreamSpec("words", "text", 7))
+# Streams are named by users and after encoders' layers: any sign may be in a name.
+TONE, FACE, WORDS = "tone", "face.v2/layer_3", "words@0a1b2c3d"
+STREAMS = (StreamSpec(TONE, "audio", 12), StreamSpec(FACE, "vision", 9), StreamSpec(WORDS, "text", 7))
 TASK = TaskSpec(("neutral", "angry", "happy", "sad"), ("valence", "arousal"))
 TOLERANCE = 1e-6
 NUM_OVER_FIT_STEPS = 300
@@ -44,7 +46,7 @@ def make_batch(
 def check_missing(config: FusionModelConfig) -> None:
     """Whatever is missing, also everything, there are finite predictions of the task's shape."""
     model = build(config).eval()
-    for missing in ((), ("tone",), ("face", "words"), ("tone", "face", "words")):
+    for missing in ((), (TONE,), (FACE, WORDS), (TONE, FACE, WORDS)):
         _check_predictions(model(make_batch(missing=missing)), 8, TASK, f"without {', '.join(missing)}" if missing else "with all streams")
 
 
@@ -68,9 +70,9 @@ def check_other_tasks(config: FusionModelConfig) -> None:
 
 def check_absent_values(config: FusionModelConfig) -> None:
     """What stands in a stream where a clip lacks it does not matter."""
-    model, batch = build(config).eval(), make_batch(missing=("face",))
+    model, batch = build(config).eval(), make_batch(missing=(FACE,))
     expected = model(batch)
-    batch.streams["face"] = torch.full_like(batch.streams["face"], 7.0)
+    batch.streams[FACE] = torch.full_like(batch.streams[FACE], 7.0)
     require(torch.equal(model(batch).logits, expected.logits), "reads a stream that a clip lacks; mask it by batch.present")
 
 

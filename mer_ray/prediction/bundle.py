@@ -16,13 +16,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from mer_ray.batching import EncoderFeatures, Stream, StreamConfig, build_streams, normalise_speakers
 from mer_ray.core.artefacts import digest_file
-from mer_ray.core.errors import RunError
+from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.media_types import BoolArray, FloatArray, Modality
+from mer_ray.core.plugins import TAG, plugins_allowed, with_copies
 from mer_ray.models import AnyModel, FusionModel
 from mer_ray.prediction.bundle_network import BundleNetwork, GroupInputs, Member
 from mer_ray.training.bundle_facts import (
     MEAN_PREFIX,
     MODEL_PREFIX,
+    PLUGINS_FOLDER,
     SCALE_PREFIX,
     BundleFacts,
     GroupFacts,
@@ -125,16 +127,20 @@ def _only_layers_of(stream: StreamConfig, features: EncoderFeatures) -> EncoderF
     return replace(features, layers=tuple(map(str, stream.layers)))
 
 
-def load_bundle(folder: str | Path, device: str = "auto") -> Bundle:
+def load_bundle(folder: str | Path, device: str = "auto", allow_plugins: bool = False) -> Bundle:
     """Read a bundle: no Ray, no pickles, no encoders yet. `device` auto is a GPU where torch can use one.
+
+    `allow_plugins` lets the Python files in the bundle run, where its models or encoders are plug-ins.
 
     Raises:
         RunError: no bundle, one of a later version, or a member that is missing, changed or damaged.
+        ConfigError: a plug-in that was not allowed to run, or whose code fails.
 
     """
     root = Path(folder)
     facts = read_bundle_facts(root)
-    groups = [[_load_member(root, group, member, facts) for member in group.members] for group in facts.groups]
+    with plugins_allowed(allow_plugins):
+        groups = [[_load_member(root, group, member, facts) for member in group.members] for group in facts.groups]
     chosen = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     return Bundle(root, facts, BundleNetwork(facts, groups), torch.device(chosen))
 
@@ -147,12 +153,18 @@ def _load_member(root: Path, group: GroupFacts, member: MemberFacts, facts: Bund
         )
     tensors = safetensors.torch.load_file(path)
     try:
-        config = TypeAdapter(AnyModel).validate_python(member.model)
+        config = TypeAdapter(AnyModel).validate_python(with_copies(member.model, root / PLUGINS_FOLDER))
         model: FusionModel = config.build([stream.spec for stream in group.streams], facts.task)
         model.load_state_dict(
             {name.removeprefix(MODEL_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(MODEL_PREFIX)}
         )
-    except (ValidationError, RuntimeError) as error:
+    except ValidationError as error:
+        if member.model.get("name") == TAG:
+            raise ConfigError(f"{root}: {error.errors(include_url=False)[0]['msg'].removeprefix('Value error, ')}") from error
+        raise RunError(
+            f"{path}: does not fit this version ({error.errors()[0]['msg']}); use the mer_ray that wrote the bundle, {facts.mer_ray}"
+        ) from error
+    except RuntimeError as error:
         reason = str(error).split("\n")[0]
         raise RunError(f"{path}: does not fit its model ({reason}); use the mer_ray that wrote the bundle, {facts.mer_ray}") from error
     statistics = {

@@ -17,6 +17,7 @@ from mer_ray.training.bundle_facts import (
     CARD_NAME,
     FACTS_NAME,
     MEMBERS_FOLDER,
+    PLUGINS_FOLDER,
     BundleFacts,
     GroupFacts,
     read_bundle_facts,
@@ -60,6 +61,8 @@ def join_bundles(config: BundleConfig) -> list[Table]:
     weights = config.weights or (1.0,) * len(parts)
     groups: list[GroupFacts] = []
     for number, (folder, part, weight) in enumerate(zip(folders, parts, weights, strict=True)):
+        if (folder / PLUGINS_FOLDER).is_dir():
+            shutil.copytree(folder / PLUGINS_FOLDER, new / PLUGINS_FOLDER, dirs_exist_ok=True)
         groups += [_copy_group(group, folder, new, number, weight / len(part.groups)) for group in part.groups]
     joint = parts[0].model_copy(
         update={

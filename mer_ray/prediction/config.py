@@ -5,13 +5,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.media_types import Modality
+from mer_ray.core.plugins import PluginHost
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.prediction.submission import SubmissionFormat
 
 
-class PredictConfig(Config):
+class PredictConfig(PluginHost):
     """Which clips a bundle predicts, and into which file.
 
     `files`: media files, folders, `s3://` objects or prefixes; or `manifest` with `splits` (None: all). `store`: features that are

@@ -52,7 +52,7 @@ class FlatNetwork(nn.Module):
         return probs_BC, values_BV
 
 
-def export_onnx(folder: Path, out: Path) -> list[Table]:
+def export_onnx(folder: Path, out: Path, allow_plugins: bool = False) -> list[Table]:
     """Write the fusion of a bundle as ONNX; `bundle.json` and the meaning of each input travel in the file's metadata.
 
     Raises:
@@ -62,7 +62,7 @@ def export_onnx(folder: Path, out: Path) -> list[Table]:
     """
     if out.suffix != ".onnx":
         raise ConfigError(f"out: {out}: the network is written as .onnx; name the file so")
-    bundle = load_bundle(folder, "cpu")
+    bundle = load_bundle(folder, "cpu", allow_plugins)
     if bundle.needs_speakers:
         raise ConfigError(
             f"{folder}: normalises by each speaker's own clips, which one network over single clips cannot; export another run"

@@ -66,7 +66,7 @@ def predict(config: PredictConfig) -> PredictSummary:
         ClusterError: the machines do not have what the config asks for.
 
     """
-    bundle = load_bundle(config.bundle, config.device)
+    bundle = load_bundle(config.bundle, config.device, config.allow_plugins)
     if config.format != "table":
         check_task(bundle.facts, config.format)
     names = None if config.candidates is None else read_candidates(config.candidates)
@@ -91,7 +91,7 @@ def _wanted(config: PredictConfig, names: list[str] | None) -> WantedClips:
 
 def _predict_rows(config: PredictConfig, bundle: Bundle, wanted: WantedClips) -> pa.Table:
     if config.store is None and len(wanted.source_ids) <= config.max_in_process:
-        recogniser = Recogniser(bundle, config.weights, config.limits)
+        recogniser = Recogniser(bundle, config.weights, config.limits, config.allow_plugins)
         return recogniser.predict_clips(wanted, config.without, config.abstain_below)
     return predict_table(bundle, wanted, _extract_features(config, bundle, wanted), config.abstain_below)
 
@@ -104,13 +104,14 @@ def _extract_features(config: PredictConfig, bundle: Bundle, wanted: WantedClips
     write_manifest(wanted.manifest, work / "manifest.parquet")
     write_text(work / "README.txt", "Features of a prediction that is not finished; run the same command again, or remove this folder.\n")
     store = config.store or str(work / "store")
-    encoders = bundle_encoders(bundle.facts.encoders, config.weights, config.without)
+    encoders = bundle_encoders(bundle, config.weights, config.without, config.allow_plugins)
     if encoders:
         extract(
             ExtractConfig(
                 manifest=work / "manifest.parquet",
                 store=store,
                 encoders=tuple(encoders.values()),
+                allow_plugins=config.allow_plugins,
                 # A clip that fails is predicted from what is left of it.
                 max_failure_rate=1.0,
                 limits=config.limits,
@@ -138,7 +139,7 @@ def plan_prediction(config: PredictConfig) -> Table:
         ConfigError, ManifestError, RunError: as `predict`, as far as that is found without media.
 
     """
-    bundle = load_bundle(config.bundle, "cpu")
+    bundle = load_bundle(config.bundle, "cpu", config.allow_plugins)
     rows = [
         ("bundle", f"{config.bundle}: {sum(len(group.members) for group in bundle.facts.groups)} models"),
         ("predicts", ", ".join(("emotion", *bundle.facts.values))),

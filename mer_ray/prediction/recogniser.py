@@ -22,8 +22,14 @@ class Recogniser:
     `weights` says where an encoder's weights lie on this machine, by its name.
     """
 
-    def __init__(self, bundle: Bundle, weights: Mapping[str, str] | None = None, limits: MediaLimits | None = None) -> None:
-        self.bundle = bundle
+    def __init__(
+        self,
+        bundle: Bundle,
+        weights: Mapping[str, str] | None = None,
+        limits: MediaLimits | None = None,
+        allow_plugins: bool = False,
+    ) -> None:
+        self.bundle, self._allow_plugins = bundle, allow_plugins
         self._weights, self._limits = dict(weights or {}), limits or MediaLimits()
         self._encoder_without = lru_cache(maxsize=4)(self._build_encoder)
 
@@ -66,18 +72,21 @@ class Recogniser:
 
     def _build_encoder(self, without: frozenset[Modality]) -> ClipEncoder:
         records = self.bundle.facts.encoders
-        configs = bundle_encoders(records, self._weights, without)
+        configs = bundle_encoders(self.bundle, self._weights, without, self._allow_plugins)
         return ClipEncoder(configs, records, self.bundle.device.type, self._limits)
 
 
-def open_bundle(folder: str | Path, device: str = "auto", weights: Mapping[str, str] | None = None) -> Recogniser:
+def open_bundle(
+    folder: str | Path, device: str = "auto", weights: Mapping[str, str] | None = None, allow_plugins: bool = False
+) -> Recogniser:
     """Load a bundle that predicts files.
 
     Raises:
         RunError: no bundle, or a damaged one.
+        ConfigError: a plug-in that was not allowed to run.
 
     """
-    return Recogniser(load_bundle(folder, device), weights)
+    return Recogniser(load_bundle(folder, device, allow_plugins), weights, allow_plugins=allow_plugins)
 
 
 def with_windows(wanted: WantedClips, window_s: float | None, hop_s: float | None) -> WantedClips:

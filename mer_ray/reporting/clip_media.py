@@ -109,13 +109,16 @@ def copy_clips(clips: Mapping[str, Clip], folder: Path) -> tuple[dict[str, Previ
         raise RunError(f"{folder}: a file where the copies of the clips go; move it, choose another --out, or leave them out: --media none")
     folder.mkdir(parents=True, exist_ok=True)
     # Listed before they are made, so that a report that was killed leaves nothing that the next one does not know.
-    _write_index(folder, {**before, **{slug: before.get(slug, Copy("", None)) for slug in clips}})
+    planned = {**before, **{slug: before.get(slug, Copy("", None)) for slug in clips}}
+    if planned != before:
+        _write_index(folder, planned)
     after, faults = _copy_all(clips, before, folder)
     for slug in {*before, *clips}:
         _remove_others(folder, slug, after.get(slug))
-    _write_index(folder, after)
+    if after != planned:
+        _write_index(folder, after)
     if not after:
-        (folder / INDEX).unlink()
+        (folder / INDEX).unlink(missing_ok=True)
         if not any(folder.iterdir()):
             folder.rmdir()
     return {slug: copy.preview for slug, copy in after.items() if copy.preview is not None}, faults

@@ -5,7 +5,7 @@
   const { cards, identity } = JSON.parse(document.getElementById("mer-ray-data").textContent).clips;
   const storageKey = `mer-ray-corrections:${identity}`;
   const UNKNOWN = "", LEAVE_OUT = "-";
-  // A browser refuses to make more than 75 players for a page; those played longest ago are taken back to their still.
+  // Browsers bound the players of a page: those played longest ago go back to their still.
   const MAX_PLAYERS = 8;
 
   const element = (name) => document.getElementById(`clips-${name}`);
@@ -148,7 +148,12 @@
     else say(by > 0 ? "This is the last clip." : "This is the first clip.");
   }
 
+  function quietBut(media) {
+    for (const other of section.querySelectorAll("video, audio")) if (other !== media) other.pause();
+  }
+
   function play(media) {
+    quietBut(media);
     media.play().catch((error) => {
       // Moving on stops a clip before it has begun; a copy that is gone is told by its own event.
       if (error.name === "NotAllowedError") say("The browser plays after the first click or key only.");
@@ -162,7 +167,8 @@
   }
 
   function started(media) {
-    for (const other of section.querySelectorAll("video, audio")) if (other !== media) other.pause();
+    if (media.paused) return; // told late: another clip plays by now
+    quietBut(media);
     current = media.closest(".clip");
     if (players.includes(media)) players.splice(players.indexOf(media), 1);
     players.push(media);

@@ -1,6 +1,7 @@
 """What `bundle.json` says: all that is needed to predict, beside the members' weights.
 
 <bundle>/bundle.json, README.md (the model card), members/<name>.safetensors
+<bundle>/plugins/<sha8>-<name>.py               the files of the user whose code it runs
 """
 
 from pathlib import Path
@@ -19,6 +20,7 @@ from mer_ray.store.record import EncoderRecord
 FACTS_NAME = "bundle.json"
 CARD_NAME = "README.md"
 MEMBERS_FOLDER = "members"
+PLUGINS_FOLDER = "plugins"
 # Of the tensors in a member's file.
 MODEL_PREFIX, MEAN_PREFIX, SCALE_PREFIX = "model.", "mean/", "scale/"
 

@@ -14,14 +14,18 @@ from mer_ray.batching import StreamConfig, pick_layers
 from mer_ray.core.artefacts import digest_file, versions, write_text
 from mer_ray.core.manifest import read_manifest
 from mer_ray.core.media_types import FloatArray
+from mer_ray.core.plugin_file import PluginFile
+from mer_ray.core.plugins import TAG, plugin_files
 from mer_ray.store.catalog import resolve_encoder
 from mer_ray.store.layout import open_store
+from mer_ray.store.plugin_source import read_plugin_source
 from mer_ray.store.record import EncoderRecord
 from mer_ray.training.bundle_facts import (
     CARD_NAME,
     MEAN_PREFIX,
     MEMBERS_FOLDER,
     MODEL_PREFIX,
+    PLUGINS_FOLDER,
     SCALE_PREFIX,
     BundleFacts,
     GroupFacts,
@@ -58,7 +62,9 @@ def write_bundle(
     # A half written one of a killed run.
     shutil.rmtree(root, ignore_errors=True)
     (root / MEMBERS_FOLDER).mkdir(parents=True)
-    records = _records(config, data.corpus)
+    for file in plugin_files(config):
+        file.write_to(root / PLUGINS_FOLDER)
+    records = [_copy_plugin(config, data.corpus, record, root) for record in _records(config, data.corpus)]
     fits = [folder.fit_folder(partition.fold, seed) for partition in found for seed in config.seeds]
     calibration = scores.get("calibration")
     group = GroupFacts(
@@ -104,6 +110,20 @@ def _records(config: TrainConfig, corpus: str) -> list[EncoderRecord]:
     return [resolve_encoder(store, corpus, stream.encoder) for stream in config.inputs]
 
 
+def _copy_plugin(config: TrainConfig, corpus: str, record: EncoderRecord, root: Path) -> EncoderRecord:
+    """The record of an encoder; the code of a plug-in goes into the bundle."""
+    if record.config.get("name") != TAG:
+        return record
+    text = read_plugin_source(open_store(config.store), corpus, record.key)
+    PluginFile(Path(record.config["file"]), text).write_to(root / PLUGINS_FOLDER)
+    return record.model_copy(update={"config": _without_folder(record.config)})
+
+
+def _without_folder(config: dict[str, Any]) -> dict[str, Any]:
+    """A plug-in's config with the bare name of its file: whoever reads the bundle looks for it among its plug-ins."""
+    return config | {"file": Path(config["file"]).name} if config.get("name") == TAG else config
+
+
 def _pinned(stream: StreamConfig, record: EncoderRecord) -> StreamConfig:
     """The input with the encoder's key and the layers' names, which mean the same in any store."""
     layers = pick_layers(stream, record.key, list(record.layers))
@@ -121,7 +141,7 @@ def _write_member(root: Path, fit: FitFolder) -> MemberFacts:
     return MemberFacts(
         file=file,
         sha256=digest_file(root / file),
-        model=best["model_config"],
+        model=_without_folder(best["model_config"]),
         fold=best["fold"],
         seed=best["seed"],
         epoch=best["epoch"],

@@ -3,8 +3,9 @@
 import asyncio
 import csv
 import io
+import json
+import shutil
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,8 @@ from mer_ray.training.train import train
 
 CLASSES = ("neutral", "angry", "happy")
 NUM_CLIPS, NUM_UNLABELLED, DIM = 48, 6, 4
-STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 QUOTED, SOUND_ALONE, GONE, TEXT_ALONE = 'clip "3", of a, b', "clip_04", "clip_05", "clip_06"
-# Every clip that has a test row is listed by both runs, so that the cards are known.
+# Both runs list every test clip, so that the cards are known.
 LISTED = {"max_mistakes": 0, "max_uncertain": 100}
 
 pytestmark = NEEDS_CHROMIUM
@@ -165,6 +165,16 @@ def test_space_plays_picture_and_sound_and_moving_on_stops_the_other(folder: Pat
     assert in_browser(devtools, folder / "report #1.html", use).faults == []
 
 
+def test_clips_play_on_arrival_where_that_is_ticked(folder: Path, devtools: str) -> None:
+    async def use(page: Page) -> None:
+        await page.run("document.getElementById('clips-autoplay').click()")
+        await focus(page, "clip_00")
+        await page.press("j", "k")
+        await page.wait_for(f"{card('clip_00')}.querySelector('video').currentTime > 0.1")
+
+    in_browser(devtools, folder / "report #1.html", use)
+
+
 def test_space_on_the_player_itself_acts_once(folder: Path, devtools: str) -> None:
     async def use(page: Page) -> None:
         video = f"{card('clip_00')}.querySelector('video')"
@@ -256,6 +266,42 @@ def test_corrections_survive_a_reload_and_are_taken_back(folder: Path, devtools:
         assert await page.run("document.getElementById('clips-save').disabled")
 
     in_browser(devtools, folder / "report #1.html", use)
+
+
+def test_a_browser_that_keeps_nothing_says_so_and_saves_all_the_same(folder: Path, devtools: str, tmp_path: Path) -> None:
+    async def use(page: Page) -> None:
+        refusal = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+        await page.call("Page.addScriptToEvaluateOnNewDocument", source=refusal)
+        await page.run("document.documentElement.removeAttribute('data-drawn')")
+        await page.call("Page.reload")
+        await page.wait_for("document.documentElement?.dataset.drawn")
+        await focus(page, "clip_01")
+        await page.press("1")
+        assert "save before you leave" in await page.run("document.getElementById('clips-kept').innerText")
+        assert await saved(page, tmp_path / "downloads") == b"clip_id,emotion,old_emotion,note\r\nclip_01,neutral,angry,\r\n"
+
+    assert in_browser(devtools, folder / "report #1.html", use).faults == []
+
+
+def test_clips_of_two_corpora_are_saved_apart(folder: Path, devtools: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder / "runs/text", other)
+    (other / "run.json").write_text(json.dumps(json.loads((other / "run.json").read_text()) | {"corpus": "elsewhere"}))
+    write_report(ReportConfig(runs=(folder / "runs/audio", other), out=tmp_path / "two.html", **LISTED))
+
+    async def use(page: Page) -> None:
+        both = "[...document.querySelectorAll('.clip')].filter((one) => one.querySelector('h3 .id').textContent === 'clip_01')"
+        await page.run(f"{both}.forEach((one) => one.querySelector('[data-emotion=happy]').click())")
+        await page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        await page.press("s")
+        await page.wait_for("document.getElementById('clips-status').textContent === 'Saved: 2 files.'")
+        for corpus in ("planted", "elsewhere"):
+            path = tmp_path / f"corrections_{corpus}.csv"
+            while not path.is_file():
+                await asyncio.sleep(0.05)
+            assert path.read_bytes() == b"clip_id,emotion,old_emotion,note\r\nclip_01,happy,angry,\r\n"
+
+    in_browser(devtools, tmp_path / "two.html", use)
 
 
 def test_typing_a_note_triggers_nothing_and_a_note_alone_keeps_the_label(folder: Path, devtools: str, tmp_path: Path) -> None:

@@ -114,7 +114,12 @@ def test_training_on_two_workers_chooses_between_settings_of_a_model(tmp_path: P
     file = copy("mean_model.py", tmp_path)
     model = {"name": "plugin", "file": str(file), "class": "MeanConfig"}
     protocol = {"name": "splits", "train": "train", "dev": "dev", "test": ["test"]}
-    changes = {"candidates": [{"model.config.hidden": 4}, {"model.config.hidden": 12}], "protocol": protocol, "num_workers": 2, "epochs": 20}
+    changes = {
+        "candidates": [{"model.config.hidden": 4}, {"model.config.hidden": 12}],
+        "protocol": protocol,
+        "num_workers": 2,
+        "epochs": 20,
+    }
     config = corpus.config("run", model=model, allow_plugins=True, **changes)
     file.unlink()
     summary = train(config)

@@ -21,14 +21,15 @@ class MeanConfig(FusionModelConfig):
 class MeanFusion(FusionModel):
     def __init__(self, config: MeanConfig, streams: Sequence[StreamSpec], task: TaskSpec) -> None:
         super().__init__(streams, task)
-        self.projections = nn.ModuleDict({spec.name: nn.Linear(spec.dim, config.hidden) for spec in streams})
+        self.projections = nn.ModuleList(nn.Linear(spec.dim, config.hidden) for spec in streams)
         self.dropout = nn.Dropout(config.dropout)
         self.emotion_head = nn.Linear(config.hidden, len(task.classes))
         self.value_heads = nn.ModuleDict({name: nn.Linear(config.hidden, 1) for name in task.values})
 
     def forward(self, batch: Batch) -> Predictions:
         projected = [
-            layer(batch.streams[name]).relu().masked_fill(~batch.present[name][:, None], 0.0) for name, layer in self.projections.items()
+            layer(batch.streams[spec.name]).relu().masked_fill(~batch.present[spec.name][:, None], 0.0)
+            for spec, layer in zip(self.streams, self.projections, strict=True)
         ]
         z_BH = self.dropout(torch.stack(projected).mean(dim=0))
         return Predictions(self.emotion_head(z_BH).float(), {name: head(z_BH)[:, 0].float() for name, head in self.value_heads.items()})

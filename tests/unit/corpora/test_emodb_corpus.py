@@ -9,19 +9,19 @@ from mer_ray.corpora.emodb import EmodbCorpusConfig
 
 def test_file_names_carry_speaker_and_emotion(tmp_path: Path):
     (tmp_path / "wav").mkdir()
-    for name in ("03a01Fa.wav", "16b10Wc.wav", "17a01Na.wav", "03a01Xa.wav", "03a01Fa.WAV", "readme.txt"):
+    for name in ("03a01Fa.wav", "16b10Wc.WAV", "17a01Na.wav", "03a01Xa.wav", "03a01Fa.mp3", "readme.txt", "Thumbs.db"):
         (tmp_path / "wav" / name).touch()
     (tmp_path / "silb").mkdir()
     (tmp_path / "silb" / "03a01Fa.silb").touch()
     scan = EmodbCorpusConfig(path=str(tmp_path)).build().scan()
     assert scan.table.select(["clip_id", "path", "speaker_id", "split", "emotion", "language"]).to_pylist() == [
         {"clip_id": "03a01Fa", "path": "wav/03a01Fa.wav", "speaker_id": "03", "split": None, "emotion": "happiness", "language": "de"},
-        {"clip_id": "16b10Wc", "path": "wav/16b10Wc.wav", "speaker_id": "16", "split": None, "emotion": "anger", "language": "de"},
+        {"clip_id": "16b10Wc", "path": "wav/16b10Wc.WAV", "speaker_id": "16", "split": None, "emotion": "anger", "language": "de"},
     ]
     assert scan.table["sex"].to_pylist() == ["male", "female"]
     assert list(scan.notes) == ["EmoDB was published with 535 clips in wav/; here are 2"]
     assert [fault.what for fault in scan.faults] == [
-        f"'wav/{name}' is no file of EmoDB" for name in ("03a01Fa.WAV", "03a01Xa.wav", "17a01Na.wav", "readme.txt")
+        f"'wav/{name}' is no file of EmoDB" for name in ("03a01Fa.mp3", "03a01Xa.wav", "17a01Na.wav", "readme.txt")
     ]
     assert "names like 03a01Fa.wav: speaker (03, 08" in scan.faults[0].allowed
     assert not {fault.row for fault in scan.faults} & set(scan.row_numbers)
@@ -44,6 +44,13 @@ def test_the_wav_folder_itself_holds_the_same_clips(shared_data: Path):
     assert wav.scan().table["path"].to_pylist()[0] == "03a01Fa.wav"
     assert wav.facts().licence == "CC0-1.0"
     assert wav.facts().classes == ("anger", "boredom", "disgust", "fear", "happiness", "sadness", "neutral")
+
+
+def test_a_linked_wav_folder_is_named(tmp_path: Path):
+    (tmp_path / "EmoDB").mkdir()
+    (tmp_path / "EmoDB" / "wav").symlink_to(tmp_path)
+    (fault,) = EmodbCorpusConfig(path=str(tmp_path / "EmoDB")).build().scan().faults
+    assert "'wav' is a symbolic link to a folder, which is not followed; put the folder itself there" in str(fault)
 
 
 def test_another_folder_is_a_clear_error(tmp_path: Path):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 
 from mer_ray.core.config import parse_config
 from mer_ray.core.errors import ManifestError
+from mer_ray.corpora.faults import write_faults
 from mer_ray.corpora.files import FilesCorpus, FilesCorpusConfig
 
 
@@ -26,6 +28,22 @@ def test_every_media_file_below_the_folder_is_an_unlabelled_clip(tmp_path: Path)
     assert (corpus.facts().corpus, corpus.facts().root, corpus.facts().classes) == (tmp_path.name, str(tmp_path), ())
 
 
+def test_what_systems_leave_behind_is_no_file_of_the_corpus(tmp_path: Path):
+    scan = corpus_of(tmp_path, "a.wav", "Thumbs.db", "desktop.ini", "__MACOSX/b.wav", "x/@eaDir/a.wav/c.mp4").scan()
+    assert (scan.table["path"].to_pylist(), list(scan.faults)) == (["a.wav"], [])
+
+
+def test_a_name_that_is_not_utf8_is_a_fault_that_can_be_printed_and_stored(tmp_path: Path):
+    corpus = corpus_of(tmp_path, "a.wav")
+    for name in (b"caf\xe9.wav", b"\xcb\xb5\xc3\xf7.txt"):
+        (Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))).touch()
+    scan = corpus.scan()
+    assert scan.table["path"].to_pylist() == ["a.wav"]
+    assert [fault.what for fault in scan.faults] == ["'caf\\\\udce9.wav' has a name that is not UTF-8; rename it"]
+    write_faults(scan.faults, tmp_path / "faults.csv")
+    assert "caf" in (tmp_path / "faults.csv").read_text(encoding="utf-8")
+
+
 def test_media_that_is_not_read_is_reported_unless_suffixes_are_chosen(tmp_path: Path):
     names = ("a.mp4", "b.mpg")
     (fault,) = corpus_of(tmp_path, *names).scan().faults
@@ -40,7 +58,8 @@ def test_linked_folders_are_reported_not_followed(tmp_path: Path):
     scan = corpus.scan()
     assert scan.table["path"].to_pylist() == ["x/a.wav"]
     assert [str(fault) for fault in scan.faults] == [
-        "row 2, path: 'x/circle' is a symbolic link to a folder, which is not followed; allowed: folders; or the corpus `table`"
+        "row 2, path: 'x/circle' is a symbolic link to a folder, which is not followed; put the folder itself there; "
+        "allowed: folders; or the corpus `table`"
     ]
 
 

@@ -112,7 +112,7 @@ def test_one_fold_for_each_speaker_in_order():
         ({"text": ["x"]}, LeaveOneSpeakerOutConfig(), "no labelled clip to fold"),
         ({"emotion": ["a"], "split": ["dev"]}, StratifiedFoldsConfig(splits=("train",)), "no clip is in split 'train'; allowed: dev"),
         ({"emotion": ["a"]}, StratifiedFoldsConfig(splits=("train",)), "the corpus has no splits"),
-        ({"emotion": ["a"], "fold": [0]}, StratifiedFoldsConfig(), "folds of its own"),
+        ({"emotion": ["a"], "fold": [0]}, StratifiedFoldsConfig(), "folds of its own.*`session_folds: false`.*`keep_folds: false`"),
     ],
 )
 def test_what_cannot_be_folded_says_why(columns: dict[str, list[object]], config: BaseFoldsConfig, message: str):

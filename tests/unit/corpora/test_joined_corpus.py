@@ -96,7 +96,7 @@ def test_a_range_without_values_does_not_matter(tmp_path: Path):
 
 def test_two_members_of_one_name_are_an_error(tmp_path: Path):
     one = member(tmp_path, "one", "path\na.wav\n")
-    with pytest.raises(ManifestError, match="two of them are called 'one'; give one another corpus_name"):
+    with pytest.raises(ManifestError, match="two of them are called 'one'; join each corpus once"):
         join(one, one).scan()
     again = {**one, "corpus": {**one["corpus"], "corpus_name": "again"}}
     assert join(one, again).scan().table["clip_id"].to_pylist() == ["one/a", "again/a"]

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -189,11 +190,19 @@ def test_two_sentences_of_one_name_are_a_fault_and_a_missing_one_is_unknown(tmp_
 
 
 def test_what_is_no_video_and_a_missing_folder_are_noted(tmp_path: Path):
-    files = {"train": ["a.mp4", "Thumbs.db", "readme.txt", ".DS_Store"]}
+    files = {"train": ["a.mp4", "list.txt", "readme.txt", ".DS_Store", "Thumbs.db", "__MACOSX"]}
     found = scan(make_raw(tmp_path, files, {"train-label.csv": "name,discrete\na,sad\n", "test1-label.csv": "name,discrete\nb,sad\n"}))
     assert found.faults == [] and rows(found, "clip_id") == [("a",)]
-    assert "train/: 2 entries are no videos and were left out: Thumbs.db, readme.txt" in found.notes
+    assert "train/: 2 entries are no videos and were left out: list.txt, readme.txt" in found.notes
     assert "no test1/: its clips are left out, and test1-label.csv" in found.notes and "no test2/: its clips are left out" in found.notes
+
+
+def test_a_video_whose_name_is_not_utf8_is_no_clip_of_the_release(tmp_path: Path):
+    root = make_raw(tmp_path, {"train": ["a.mp4"], "test1": ["b.mp4"]}, {"train-label.csv": "name,discrete\na,sad\n"})
+    (root / "test1" / os.fsdecode(b"\xff\xe9.mp4")).touch()
+    found = scan(root)
+    assert found.faults == [] and rows(found, "clip_id") == [("a",), ("b",)]
+    assert r"test1/: 1 entries are no videos and were left out: \udcff\udce9.mp4" in found.notes
 
 
 def test_splits_choose_what_is_taken(tree: Path, tmp_path: Path):

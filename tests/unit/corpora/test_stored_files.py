@@ -20,6 +20,7 @@ def test_what_is_no_file_says_why(tmp_path: Path):
     os.mkfifo(root / "pipe.wav")
     (root / "file.wav").write_bytes(b"1")
     found = find_files(["folder.wav", "link.wav", "broken.wav", "pipe.wav", "none.wav", "file.wav/x.wav"], str(root))
+    assert f"files that lie in {root}; put the files themselves there" in str(found["link.wav"])
     assert {path: fault.what for path, fault in found.items() if isinstance(fault, FileFault)} == {
         "folder.wav": "is not a file",
         "link.wav": f"is a symbolic link out of the root, to {tmp_path / 'secret.wav'}",

@@ -190,9 +190,9 @@ def test_absolute_paths_below_the_root_become_relative(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("c.csv", b"", "the table is empty"),
+        ("c.csv", b"", "the table is empty, without even a header"),
         ("c.csv", b"path\n", "has a header but no rows"),
-        ("c.csv", b"path;text\na.wav;x\n", r"if cells end at ';', write `delimiter: ';'`"),
+        ("c.csv", b"path;text\na.wav;x\n", "if cells end at ';', save the table with commas .*`delimiter: ';'`"),
         ("c.csv", b"path,path\na,b\n", "'path' stand twice"),
         ("c.csv", "path\na.wav\nü.wav\n".encode("latin-1"), "line 3 is not UTF-8"),
         ("c.csv", b'path\n"a.wav\n', "not valid CSV"),

@@ -47,7 +47,7 @@ def test_a_good_plug_in_keeps_its_contract(sample: Path, tmp_path: Path, capsys:
             "a clip does not depend on its batch",
             "use no statistics of the batch",
         ),
-        (".masked_fill(~batch.present[name][:, None], 0.0)", "", "ignores what is absent", "reads a stream that a clip lacks"),
+        (".masked_fill(~batch.present[spec.name][:, None], 0.0)", "", "ignores what is absent", "reads a stream that a clip lacks"),
         (
             "self.dropout = ",
             "self.spare = nn.Linear(2, 2)\n        self.dropout = ",
@@ -57,7 +57,7 @@ def test_a_good_plug_in_keeps_its_contract(sample: Path, tmp_path: Path, capsys:
         ("self.dropout = ", "self.noise = torch.randn(config.hidden)\n        self.dropout = ", None, None),
         (
             "z_BH = self",
-            "if not all(batch.present['face']):\n            raise KeyError('no face')\n        z_BH = self",
+            "if not all(batch.present['tone']):\n            raise KeyError('no face')\n        z_BH = self",
             "predicts whatever is missing",
             "raised KeyError: 'no face'",
         ),
