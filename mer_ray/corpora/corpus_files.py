@@ -76,7 +76,10 @@ def rows_to_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 def listing_faults(found: Iterable[Listed], first_row: int) -> list[Fault]:
     """Faults of folders that were not followed, numbered from `first_row`."""
     closed = [item for item in found if item.is_closed_folder]
-    return [Fault(row, None, "path", f"{item.path!r} {item.problem}", "folders that can be listed") for row, item in enumerate(closed, start=first_row)]
+    return [
+        Fault(row, None, "path", f"{item.path!r} {item.problem}", "folders that can be listed")
+        for row, item in enumerate(closed, start=first_row)
+    ]
 
 
 def name_some(names: Collection[str]) -> str:

@@ -108,7 +108,9 @@ class JoinedCorpus(Corpus):
         names = [member.name for member in members]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise ManifestError(f"corpus.members: two of them are called {twice!r}; join each corpus once; table, files and mertools take a corpus_name")
+            raise ManifestError(
+                f"corpus.members: two of them are called {twice!r}; join each corpus once; table, files and mertools take a corpus_name"
+            )
         return members
 
     @cached_property

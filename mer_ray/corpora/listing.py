@@ -32,7 +32,7 @@ def is_left_out(name: str) -> bool:
 
 
 def show_name(name: str) -> str:
-    """The name; bytes of a local one that are not UTF-8 are written as `\\udcff`, so that it can be printed and stored."""
+    r"""The name; bytes of a local one that are not UTF-8 are written as `\udcff`, so that it can be printed and stored."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -89,7 +89,8 @@ def _check_header(path: str, names: list[str]) -> None:
     if len(names) == 1:
         other = next((sign for sign in (";", "\t", "|") if sign in names[0]), None)
         if other:
-            raise ManifestError(f"{path}: the header {names[0]!r} is one cell; if cells end at {other!r}, save the table with commas "
+            raise ManifestError(
+                f"{path}: the header {names[0]!r} is one cell; if cells end at {other!r}, save the table with commas "
                 f"(the corpus `table` reads it as it is with `delimiter: {other!r}`)"
             )
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -5,9 +5,9 @@
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from mer_ray.batching import Normalise, StreamConfig
 from mer_ray.core.artefacts import write_json
@@ -21,6 +21,10 @@ FACTS_NAME = "bundle.json"
 CARD_NAME = "README.md"
 MEMBERS_FOLDER = "members"
 PLUGINS_FOLDER = "plugins"
+# A bundle that was changed by hand, or by chance, must not predict NaN.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 # Of the tensors in a member's file.
 MODEL_PREFIX, MEAN_PREFIX, SCALE_PREFIX = "model.", "mean/", "scale/"
 
@@ -58,11 +62,11 @@ class GroupFacts(Config):
 
     run: str
     identity: str
-    weight: PositiveFloat = 1.0
+    weight: Positive = 1.0
     inputs: tuple[StreamConfig, ...]
     streams: tuple[StreamFacts, ...]
     normalise: Normalise
-    temperature: PositiveFloat = 1.0
+    temperature: Positive = 1.0
     calibrated_on: str | None = None
     protocol: str
     num_clips: dict[str, int]
@@ -83,11 +87,25 @@ class BundleFacts(Config):
     corpus_licence: str | None
     classes: tuple[str, ...] = Field(min_length=2)
     values: tuple[str, ...] = ()
-    value_ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
-    prior_probs: tuple[float, ...]
-    prior_values: tuple[float | None, ...] = ()
+    value_ranges: dict[str, tuple[Finite, Finite]] = Field(default_factory=dict)
+    prior_probs: tuple[Share, ...]
+    prior_values: tuple[Finite | None, ...] = ()
     encoders: dict[str, EncoderRecord]
     groups: tuple[GroupFacts, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes: one is named twice")
+        if len(self.prior_probs) != len(self.classes) or len(self.prior_values) != len(self.values):
+            raise ValueError("prior_probs and prior_values: one number per class and per value")
+        if any(low > high for low, high in self.value_ranges.values()):
+            raise ValueError("value_ranges: each is the lowest and the highest value")
+        for stream in (stream for group in self.groups for stream in group.inputs):
+            known = self.encoders[stream.encoder].layers if stream.encoder in self.encoders else {}
+            if not stream.layers or any(layer not in known for layer in stream.layers):
+                raise ValueError(f"inputs: {stream.encoder} with layers {stream.layers} is not among the bundle's encoders")
+        return self
 
     @property
     def task(self) -> TaskSpec:
