@@ -73,12 +73,11 @@ def rows_to_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return manifest_table({name: [row.get(name) for row in rows] for name in MANIFEST_SCHEMA.names}, len(rows))
 
 
-def listing_faults(found: Iterable[Listed], first_row: int) -> list[Fault]:
-    """Faults of folders that were not followed, numbered from `first_row`."""
+def listing_faults(found: Iterable[Listed]) -> list[Fault]:
+    """Faults of folders that were not followed, numbered from 1: they come first, because labels without media follow from them."""
     closed = [item for item in found if item.is_closed_folder]
     return [
-        Fault(row, None, "path", f"{item.path!r} {item.problem}", "folders that can be listed")
-        for row, item in enumerate(closed, start=first_row)
+        Fault(row, None, "path", f"{item.path!r} {item.problem}", "folders that can be listed") for row, item in enumerate(closed, start=1)
     ]
 
 

@@ -88,7 +88,6 @@ class IemocapCorpus(Corpus):
     def _scan(self) -> Scan:
         found = list_files(self.root)
         utterances, faults = self._read_labels(found)
-        faults += listing_faults(found, len(utterances) + len(faults) + 1)
         sentences, notes = self._read_texts(found)
         media = _paths_by_name(found, _SENTENCE if self.config.modality == "audio" else _DIALOGUE)
         rows, row_numbers = [], []
@@ -114,7 +113,7 @@ class IemocapCorpus(Corpus):
                 "to Session5/"
             )
         utterances: list[Utterance] = []
-        faults: list[Fault] = []
+        faults = listing_faults(found)
         for path, content in read_files(self.root, paths).items():
             read, wrong = read_evaluation(path, split_lines(path, content), first_row=len(utterances) + len(faults) + 1)
             utterances += read

@@ -8,12 +8,12 @@ from mer_ray.core.s3 import STORAGE_FAULTS, find_filesystem, what_happened
 from mer_ray.corpora.paths import is_remote
 
 # What Windows, macOS and network disks put beside the files of every folder, in lower case.
-_OF_SYSTEMS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
+_OF_SYSTEMS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"})
 _LINKED = "is a symbolic link to a folder, which is not followed; put the folder itself there"
 NOT_UTF8 = "has a name that is not UTF-8; rename it"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Listed:
     """A file's path below the root, or that of a folder that was not followed or of a name that is not UTF-8, with the `problem`."""
 
@@ -44,7 +44,8 @@ def list_files(root: str) -> list[Listed]:
 
     """
     found = _list_remote(root) if is_remote(root) else _list_local(root)
-    return sorted(_with_shown_name(item) for item in found if not any(map(is_left_out, item.path.split("/"))))
+    kept = (_with_shown_name(item) for item in found if not any(map(is_left_out, item.path.split("/"))))
+    return sorted(kept, key=lambda item: item.path)
 
 
 def _with_shown_name(item: Listed) -> Listed:

@@ -74,8 +74,8 @@ class MeldCorpus(Corpus):
         plain, final = _find_videos(found)
         rows: list[dict[str, Any]] = []
         row_numbers: list[int] = []
-        faults: list[Fault] = []
-        num_seen = 0
+        faults = listing_faults(found)
+        num_seen = len(faults)
         for split in NUM_UTTERANCES:
             path, table = self._read_split(found, split)
             for fault in table.faults:
@@ -89,7 +89,6 @@ class MeldCorpus(Corpus):
                     faults.append(Fault(num_seen, row["clip_id"], "path", f"{' and '.join(files)} are one clip", "one file per clip"))
                 rows.append({**row, "path": files[0] if files else None})
                 row_numbers.append(num_seen)
-        faults += listing_faults(found, num_seen + 1)
         notes = [*_count_notes(rows), *_mend_texts(rows), *_file_notes(rows, {*plain, *final}, set(final), self.config.final_videos)]
         return Scan(rows_to_table(rows), row_numbers, faults, notes=notes)
 

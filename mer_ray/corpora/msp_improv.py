@@ -100,8 +100,7 @@ class MspImprovCorpus(Corpus):
     @cached_property
     def _scan(self) -> Scan:
         found = list_files(self.root)
-        all_labels, faults = self._read_labels(found)
-        faults += listing_faults(found, len(all_labels) + len(faults) + 1)
+        all_labels, faults = _number_after(listing_faults(found), *self._read_labels(found))
         labels = [label for label in all_labels if _scenario(label.key) in self.config.scenarios]
         sounds, videos, texts = self._find_files(found)
         rows, row_numbers = [], []
@@ -188,6 +187,12 @@ class MspImprovCorpus(Corpus):
             shown = ", ".join(f"{count} {name}" for name, count in without.items() if count)
             notes.append(f"{sum(without.values())} turns name no class: {shown}")
         return notes
+
+
+def _number_after(first: Sequence[Fault], labels: Sequence[Label], faults: Sequence[Fault]) -> tuple[list[Label], list[Fault]]:
+    """The labels, and all faults, with the rows of the first ones before the others."""
+    shifted = [replace(fault, row=fault.row + len(first)) for fault in faults if isinstance(fault.row, int)]
+    return [replace(label, row=label.row + len(first)) for label in labels], [*first, *shifted]
 
 
 def _scenario(key: str) -> str:

@@ -34,6 +34,7 @@ from mer_ray.training.bundle_facts import (
 )
 
 PREDICT_BATCH_SIZE = 2048
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,24 @@ def load_bundle(folder: str | Path, device: str = "auto", allow_plugins: bool = 
     `allow_plugins` lets the Python files in the bundle run, where its models or encoders are plug-ins.
 
     Raises:
-        RunError: no bundle, one of a later version, or a member that is missing, changed or damaged.
-        ConfigError: a plug-in that was not allowed to run, or whose code fails.
+        RunError: no bundle, one of a later version, a member that is missing, changed or damaged, or no GPU where one is asked for.
+        ConfigError: no such device; a plug-in that was not allowed to run, or whose code fails.
 
     """
     root = Path(folder)
+    chosen = _choose_device(device)
     facts = read_bundle_facts(root)
     with plugins_allowed(allow_plugins):
         groups = [[_load_member(root, group, member, facts) for member in group.members] for group in facts.groups]
-    chosen = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    return Bundle(root, facts, BundleNetwork(facts, groups), torch.device(chosen))
+    return Bundle(root, facts, BundleNetwork(facts, groups), chosen)
+
+
+def _choose_device(wanted: str) -> torch.device:
+    if wanted not in DEVICES:
+        raise ConfigError(f"device: {wanted!r} is not allowed. Allowed: {', '.join(DEVICES)}")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RunError("device: cuda, but this machine has no GPU that torch can use; set device: auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _load_member(root: Path, group: GroupFacts, member: MemberFacts, facts: BundleFacts) -> Member:

@@ -2,12 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from mer_ray.core.artefacts import versions, write_text
 from mer_ray.core.config import Config, where_or_how_fast
@@ -20,6 +21,7 @@ from mer_ray.training.bundle_facts import (
     PLUGINS_FOLDER,
     BundleFacts,
     GroupFacts,
+    Positive,
     read_bundle_facts,
     write_bundle_facts,
 )
@@ -30,7 +32,7 @@ class BundleConfig(Config):
     """Which runs (or bundles) become one bundle in `out`; `weights`, one per run, default equal (our choice)."""
 
     runs: tuple[Path, ...] = where_or_how_fast(min_length=1)
-    weights: tuple[PositiveFloat, ...] | None = Field(None)
+    weights: tuple[Positive, ...] | None = Field(None)
     out: Path = where_or_how_fast()
 
     @model_validator(mode="after")
@@ -45,7 +47,7 @@ def join_bundles(config: BundleConfig) -> list[Table]:
 
     Raises:
         RunError: a run without a bundle, or `out` holds something that is no bundle.
-        ConfigError: runs that predict other classes or values.
+        ConfigError: runs that predict other classes or values, or values of another scale.
 
     """
     folders = [folder / "bundle" if (folder / "bundle" / FACTS_NAME).is_file() else folder for folder in config.runs]
@@ -63,15 +65,17 @@ def join_bundles(config: BundleConfig) -> list[Table]:
     for number, (folder, part, weight) in enumerate(zip(folders, parts, weights, strict=True)):
         if (folder / PLUGINS_FOLDER).is_dir():
             shutil.copytree(folder / PLUGINS_FOLDER, new / PLUGINS_FOLDER, dirs_exist_ok=True)
-        groups += [_copy_group(group, folder, new, number, weight / len(part.groups)) for group in part.groups]
-    joint = parts[0].model_copy(
+        factor = weight / sum(group.weight for group in part.groups)
+        groups += [_copy_group(group, folder, new, number, factor) for group in part.groups]
+    first = parts[0]
+    joint = first.model_copy(
         update={
             "mer_ray": versions()["mer-ray"],
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "corpus": ", ".join(dict.fromkeys(part.corpus for part in parts)),
             "corpus_licence": "; ".join(dict.fromkeys(part.corpus_licence for part in parts if part.corpus_licence)) or None,
             "prior_probs": tuple(np.average([part.prior_probs for part in parts], axis=0, weights=weights).tolist()),
-            "prior_values": tuple(_mean_of_known([part.prior_values[value] for part in parts]) for value in range(len(parts[0].values))),
+            "prior_values": tuple(_mean_of_known([part.prior_values[value] for part in parts], weights) for value in range(len(first.values))),
             "encoders": {key: record for part in parts for key, record in part.encoders.items()},
             "groups": tuple(groups),
         }
@@ -90,6 +94,10 @@ def _check_alike(config: BundleConfig, parts: list[BundleFacts]) -> None:
         if (part.classes, part.values) != (first.classes, first.values):
             here, there = (", ".join(one.classes + one.values) for one in (part, first))
             raise ConfigError(f"runs: {folder} predicts {here}; {config.runs[0]} {there}: only runs that predict the same can be joined")
+        if part.value_ranges != first.value_ranges:
+            raise ConfigError(
+                f"runs: values of {folder} lie in {_shown(part)}, of {config.runs[0]} in {_shown(first)}: only values of one scale can be joined"
+            )
 
 
 def _copy_group(group: GroupFacts, folder: Path, new: Path, number: int, factor: float) -> GroupFacts:
@@ -103,6 +111,10 @@ def _copy_group(group: GroupFacts, folder: Path, new: Path, number: int, factor:
     return group.model_copy(update={"members": tuple(members), "weight": group.weight * factor})
 
 
-def _mean_of_known(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+def _shown(facts: BundleFacts) -> str:
+    return ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in facts.value_ranges.items()) or "no known range"
+
+
+def _mean_of_known(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None]
+    return sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else None

@@ -23,8 +23,12 @@ from mer_ray.decoders.probe import probe_media
 # The folder of a store that holds features of files given by name.
 FILES_CORPUS = "files"
 NUM_PROBE_THREADS = 16
+# Eleven days at a hop of one second.
+MAX_WINDOWS = 1_000_000
 # What a caller in Python may give of a clip beside its paths.
-CLIP_KEYS = ("clip_id", *MEDIA_COLUMNS, "faces_path", "start_s", "end_s", "speaker_id", "text", "language")
+PATH_KEYS = (*MEDIA_COLUMNS, "faces_path")
+SECONDS_KEYS = ("start_s", "end_s")
+CLIP_KEYS = ("clip_id", *PATH_KEYS, *SECONDS_KEYS, "speaker_id", "text", "language")
 
 Source = str | Path | Mapping[str, Any]
 
@@ -53,20 +57,21 @@ class WantedClips:
 def clips_of_files(sources: Sequence[Source], limits: MediaLimits) -> WantedClips:
     """Media files, folders (all media below them), `s3://` objects or prefixes, or mappings with the keys of `CLIP_KEYS`.
 
-    A clip's id is its file's stem, or its path where two files share one.
+    A clip's id is its file's stem, or its path where two files share one; a mapping may give its own.
 
     Raises:
-        ConfigError: an unknown key, or a mapping without anything to read.
-        ManifestError: no such folder, or nothing to predict.
+        ConfigError: an unknown key, a value of another type, a mapping without anything to read, or an id given twice.
+        ManifestError: no such file or folder, a folder that cannot be listed whole, or nothing to predict.
 
     """
     rows = [row for source in sources for row in _rows_of(source)]
     if not rows:
         raise ManifestError(f"nothing to predict: no media file in {', '.join(map(str, sources)) or 'the list'}")
-    stems = Counter(row["clip_id"] for row in rows)
+    stems = Counter(stem for row in rows if row["clip_id"] is None and (stem := _stem(row)) is not None)
     for row in rows:
-        if stems[row["clip_id"]] > 1:
-            row["clip_id"] = row["path"] or row["video_path"] or row["audio_path"] or row["clip_id"]
+        if row["clip_id"] is None:
+            stem = _stem(row)
+            row["clip_id"] = "text" if stem is None else stem if stems[stem] == 1 else _media_path(row)
     doubled = next((clip_id for clip_id, count in Counter(row["clip_id"] for row in rows).items() if count > 1), None)
     if doubled is not None:
         raise ConfigError(f"{doubled}: is given twice; give each clip once, or a clip_id to each segment of a file")
@@ -110,10 +115,14 @@ def cut_windows(wanted: WantedClips, window_s: float, hop_s: float) -> WantedCli
     A sentence belongs to its whole clip, so windows have none (our choice).
 
     Raises:
+        ConfigError: so many windows that no machine could hold them.
         ManifestError: the duration of a recording is not known.
 
     """
     rows, source_ids = [], []
+    total_s = sum(row["duration_s"] or 0.0 for row in wanted.manifest.table.to_pylist())
+    if total_s / hop_s > MAX_WINDOWS:
+        raise ConfigError(f"hop_s {hop_s:g}: cuts {total_s:g} s into more than {MAX_WINDOWS:,} windows; give a longer hop, or fewer files")
     for row in wanted.manifest.table.to_pylist():
         if row["duration_s"] is None:
             raise ManifestError(
@@ -144,19 +153,35 @@ def _rows_of(source: Source) -> list[dict[str, Any]]:
     path = str(source)
     if is_remote(path):
         is_file = posixpath.splitext(path)[1].lower() in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES)
-        return [_row(path, path)] if is_file else _rows_below(path)
+        return [_row(path)] if is_file else _rows_below(path)
     path = os.path.abspath(os.path.expanduser(path))
-    return _rows_below(path) if os.path.isdir(path) else [_row(path, path)]
+    if not os.path.lexists(path):
+        raise ManifestError(f"{path}: no such file or folder; correct its name")
+    return _rows_below(path) if os.path.isdir(path) else [_row(path)]
 
 
 def _rows_below(folder: str) -> list[dict[str, Any]]:
     root = absolute_root(folder)
-    found = [item.path for item in list_files(root) if item.problem is None]
-    return [_row(resolve_path(root, path), path) for path in found if path.lower().endswith((*VIDEO_SUFFIXES, *AUDIO_SUFFIXES))]
+    listed = list_files(root)
+    problem = next((item for item in listed if item.problem is not None), None)
+    if problem is not None:
+        raise ManifestError(f"{resolve_path(root, problem.path)}: {problem.problem}; give it by itself if it is meant, or move it away")
+    found = [item.path for item in listed]
+    return [_row(resolve_path(root, path)) for path in found if path.lower().endswith((*VIDEO_SUFFIXES, *AUDIO_SUFFIXES))]
 
 
-def _row(path: str, name: str) -> dict[str, Any]:
-    return dict.fromkeys(CLIP_KEYS) | {"clip_id": posixpath.splitext(posixpath.basename(name))[0], "path": path}
+def _row(path: str) -> dict[str, Any]:
+    return dict.fromkeys(CLIP_KEYS) | {"path": path}
+
+
+def _media_path(row: Mapping[str, Any]) -> str | None:
+    return next((row[column] for column in MEDIA_COLUMNS if row[column] is not None), None)
+
+
+def _stem(row: Mapping[str, Any]) -> str | None:
+    """None where a clip has no file."""
+    path = _media_path(row)
+    return None if path is None else posixpath.splitext(posixpath.basename(path))[0]
 
 
 def _row_of_mapping(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,15 +189,16 @@ def _row_of_mapping(given: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise ConfigError(f"clip: unknown key {unknown[0]!r}. Allowed: {', '.join(CLIP_KEYS)}")
     row = dict.fromkeys(CLIP_KEYS) | dict(given)
-    for column in (*MEDIA_COLUMNS, "faces_path"):
+    for key, value in row.items():
+        allowed = (int, float) if key in SECONDS_KEYS else (str, Path) if key in PATH_KEYS else (str,)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
+            raise ConfigError(f"clip: {key}: {value!r} is a {type(value).__name__}; give a {'number' if key in SECONDS_KEYS else 'string'}")
+    for column in PATH_KEYS:
         if row[column] is not None:
             path = str(row[column])
             row[column] = path if is_remote(path) else os.path.abspath(os.path.expanduser(path))
-    first = next((row[column] for column in MEDIA_COLUMNS if row[column] is not None), None)
-    if row["clip_id"] is None:
-        row["clip_id"] = "text" if first is None else posixpath.splitext(posixpath.basename(first))[0]
-    if first is None and not row["text"]:
-        raise ConfigError(f"clip {row['clip_id']!r}: needs one of {', '.join(MEDIA_COLUMNS)} or text")
+    if _media_path(row) is None and not row["text"]:
+        raise ConfigError(f"clip {row['clip_id'] or 'without id'!r}: needs one of {', '.join(MEDIA_COLUMNS)} or text")
     return row
 
 

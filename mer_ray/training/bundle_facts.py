@@ -24,7 +24,7 @@ PLUGINS_FOLDER = "plugins"
 # A bundle that was changed by hand, or by chance, must not predict NaN.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # Of the tensors in a member's file.
 MODEL_PREFIX, MEAN_PREFIX, SCALE_PREFIX = "model.", "mean/", "scale/"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from mer_ray.batching import StreamConfig, pick_layers
@@ -91,13 +92,19 @@ def write_bundle(
         classes=data.task.classes,
         values=data.task.values,
         value_ranges={name: corpus.value_ranges[name] for name in data.task.values if name in corpus.value_ranges},
-        prior_probs=tuple((counts_C / counts_C.sum()).tolist()),
+        prior_probs=_shares(counts_C),
         prior_values=tuple(_mean_of_known(data.values[name][train_rows]) for name in data.task.values),
         encoders={record.key: record for record in records},
         groups=(group,),
     )
     write_text(root / CARD_NAME, write_card(bundle))
     write_bundle_facts(root, bundle)
+
+
+def _shares(counts_C: FloatArray) -> tuple[float, ...]:
+    """Shares of the classes; equal ones where only values were labelled (our choice)."""
+    counts_C = counts_C if counts_C.sum() > 0 else np.ones_like(counts_C)
+    return tuple((counts_C / counts_C.sum()).tolist())
 
 
 def _mean_of_known(value_N: FloatArray) -> float | None:
@@ -132,7 +139,10 @@ def _pinned(stream: StreamConfig, record: EncoderRecord) -> StreamConfig:
 
 def _write_member(root: Path, fit: FitFolder) -> MemberFacts:
     best = read_checkpoint(fit.best_path)
-    tensors: dict[str, Tensor] = {f"{MODEL_PREFIX}{name}": tensor.contiguous() for name, tensor in best["model"].items()}
+    # Copies: safetensors refuses tensors that share memory, as tied weights do.
+    tensors: dict[str, Tensor] = {
+        f"{MODEL_PREFIX}{name}": tensor.clone(memory_format=torch.contiguous_format) for name, tensor in best["model"].items()
+    }
     for stream, statistics in best["normalisation"].items():
         tensors[f"{MEAN_PREFIX}{stream}"] = statistics["mean"].contiguous()
         tensors[f"{SCALE_PREFIX}{stream}"] = statistics["scale"].contiguous()

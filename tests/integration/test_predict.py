@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -67,7 +66,8 @@ def test_a_clip_that_cannot_be_read_is_predicted_from_what_is_left(media, tmp_pa
 def test_a_sentence_counts_and_modalities_can_be_left_out(media):
     recogniser = mer_ray.load_bundle(media.bundle, device="cpu")
     clip = media.clips[0]
-    silent, spoken = recogniser.predict([{"path": clip, "clip_id": "a"}, {"path": clip, "clip_id": "b", "text": "I am so happy about this"}])
+    sentence = {"path": clip, "clip_id": "b", "text": "I am so happy about this"}
+    silent, spoken = recogniser.predict([{"path": clip, "clip_id": "a"}, sentence])
     assert silent.used == ("audio", "vision") and spoken.used == ("audio", "vision", "text")
     assert silent.probabilities != spoken.probabilities
     (seen,) = recogniser.predict([clip], without=["audio", "text"])
@@ -171,5 +171,3 @@ def test_weights_that_are_others_are_refused(media, tmp_path):
 def test_what_does_not_fit_together_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         PredictConfig.model_validate({"bundle": "b", "files": ("a.mp4",), "out": "x.csv"} | change)
-
-

@@ -59,7 +59,7 @@ def test_run_gives_tables_and_takes_overrides(work):
     tables = mer_ray.run("work/job.yaml", {"vars.epochs": 1, "steps.1.out": os.fspath(work / "elsewhere")})
     assert [table.title.partition(":")[0] for table in tables][-1] == "elsewhere (synthetic)"
     assert (work / "elsewhere" / "scores.json").is_file()
-    with pytest.raises(ConfigError, match="vars.epoch: unknown variable; did you mean 'epochs'"):
+    with pytest.raises(ConfigError, match=r"vars\.epoch: unknown variable; did you mean 'epochs'"):
         mer_ray.run("work/job.yaml", {"vars.epoch": 1})
 
 
@@ -71,5 +71,5 @@ def test_a_store_is_asked_by_name(work):
     assert list(features.columns) == ["mean_pitch", "std_pitch"] and features.clip_ids == ("synth_000001",)
     with pytest.raises(StoreError, match="has no corpus 'other'; allowed: synthetic"):
         store.read("spectral", corpus="other")
-    with pytest.raises(StoreError, match="holds several corpora|nothing yet"):
+    with pytest.raises(StoreError, match="nothing yet"):
         mer_ray.open_store(work / "empty").read("spectral")

@@ -4,7 +4,7 @@ import pytest
 
 from mer_ray.core.errors import ManifestError
 from mer_ray.corpora.corpus_files import listing_faults, name_some, nearest_to_root, read_files, rows_to_table, split_lines
-from mer_ray.corpora.listing import Listed
+from mer_ray.corpora.listing import NOT_UTF8, Listed
 
 
 def test_the_nearest_file_of_a_name_counts():
@@ -42,7 +42,7 @@ def test_rows_become_a_table_of_all_columns():
 
 
 def test_folders_that_were_not_followed_are_faults_and_notes_name_some():
-    faults = listing_faults([Listed("a.wav"), Listed("b", "cannot be listed"), Listed("c", "is a link")], first_row=7)
-    assert [(fault.row, fault.what) for fault in faults] == [(7, "'b' cannot be listed"), (8, "'c' is a link")]
+    faults = listing_faults([Listed("a.wav"), Listed("b", "cannot be listed"), Listed("c", "is a link"), Listed("d", NOT_UTF8)])
+    assert [(fault.row, fault.what) for fault in faults] == [(1, "'b' cannot be listed"), (2, "'c' is a link")]
     assert name_some({"d", "a", "c", "b", "e"}) == "a, b, c and 2 more"
     assert name_some(["b", "a"]) == "a, b"

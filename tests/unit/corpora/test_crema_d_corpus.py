@@ -225,7 +225,14 @@ def test_foreign_files_are_faults_and_what_lies_beside_the_media_is_not_read(fol
         "AudioWAV/more/1001_DFA_SAD_XX.wav",
         "VideoFlash/1001_DFA_SAD_XX.mp4",
     )
-    for name in (*others, "AudioMP3/1001_DFA_ANG_XX.mp3", "README.md", "VideoFlash/1015_DFA_ANG_XX.mp4"):
+    for name in (
+        *others,
+        "AudioMP3/1001_DFA_ANG_XX.mp3",
+        "README.md",
+        "VideoFlash/1015_DFA_ANG_XX.mp4",
+        "AudioWAV/Thumbs.db",
+        "VideoFlash/desktop.ini",
+    ):
         touch(folder / name)
     found = scan(folder)
     assert found.table["clip_id"].to_pylist() == ["1001_DFA_ANG_XX"]

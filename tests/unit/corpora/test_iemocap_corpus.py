@@ -162,3 +162,12 @@ def test_a_segment_beyond_the_end_of_its_dialogue_is_a_fault(tmp_path: Path):
     config = {"corpus": {"name": "iemocap", "path": str(tree)}, "out": tmp_path / "m.parquet"}
     with pytest.raises(ManifestError, match=r"clip 'Ses01F_impro01_F006', end_s: 9.0 lies beyond the end; allowed: at most 4.9"):
         build_manifest(parse_config(ManifestConfig, config, "test"))
+
+
+def test_a_linked_folder_is_named_before_the_labels_that_lack_its_videos(folder: Path):
+    videos = session_of(folder) / "dialog" / "avi" / "DivX"
+    videos.rename(folder / "elsewhere")
+    videos.symlink_to(folder / "elsewhere")
+    faults = IemocapCorpusConfig(path=str(folder)).build().scan().faults
+    assert [fault.row for fault in faults] == [1, 2, 3]
+    assert "dialog/avi/DivX' is a symbolic link to a folder, which is not followed; put the folder itself there" in faults[0].what

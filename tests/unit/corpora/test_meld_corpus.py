@@ -123,3 +123,11 @@ def test_the_small_release_becomes_a_manifest(tmp_path: Path):
     assert summary.splits == {"dev": 8, "test": 7, "train": 21} and summary.num_faults == 1
     assert (summary.num_audio, summary.num_video, summary.num_text, summary.num_speakers) == (35, 35, 36, 4)
     assert "1 rows have no video and are clips with text only: dev_dia110_utt7" in summary.notes
+
+
+def test_a_linked_folder_is_the_first_fault(folder: Path):
+    (folder / "dev_splits_complete").rename(folder.parent / "elsewhere")
+    (folder / "dev_splits_complete").symlink_to(folder.parent / "elsewhere")
+    found = scan(folder)
+    assert [(fault.row, fault.clip_id) for fault in found.faults] == [(1, None)]
+    assert list(found.row_numbers) == [2, 3, 4]

@@ -47,6 +47,16 @@ def test_sound_and_video_of_other_prefixes_are_one_turn(folder: Path):
     assert scan(folder, session_folds=False).table["fold"].to_pylist() == [None, None]
 
 
+def test_a_linked_folder_is_the_first_fault_and_its_turns_follow(folder: Path):
+    (folder / "session2").rename(folder.parent / "elsewhere")
+    (folder / "session2").symlink_to(folder.parent / "elsewhere")
+    write_labels(folder, label_line(ANGRY), "UTD-IMPROV-S01A; ?", label_line(SAD))
+    found = scan(folder)
+    assert [(fault.row, fault.clip_id) for fault in found.faults] == [(1, None), (3, None), (4, SAD)]
+    assert "'session2' is a symbolic link to a folder, which is not followed" in found.faults[0].what
+    assert (found.table["clip_id"].to_pylist(), list(found.row_numbers)) == ([ANGRY], [2])
+
+
 def test_activation_is_turned_and_nan_is_unknown(folder: Path):
     values = ["arousal", "valence", "dominance"]
     assert scan(folder).table.select(values).to_pylist() == [
