@@ -10,13 +10,12 @@ import pyarrow as pa
 
 from mer_ray.core.errors import ManifestError
 from mer_ray.corpora._base import Scan, manifest_table
+from mer_ray.corpora.corpus_files import name_some
 from mer_ray.corpora.faults import Fault
 from mer_ray.corpora.mer_folder import VideoFolder
 from mer_ray.corpora.mer_labels import MerLabel, read_mer_labels, read_mer_names
 from mer_ray.corpora.mer_releases import MerRelease
 from mer_ray.corpora.mer_transcripts import LANGUAGE_CODES, TranscriptLanguage, Transcripts
-
-MAX_NAMED_OTHERS = 3
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,7 @@ class MerVideos:
             else:
                 self._add(folder, stem, part.rest, MerLabel(0, stem))
         if folder.others:
-            shown = ", ".join(folder.others[:MAX_NAMED_OTHERS]) + (", ..." if len(folder.others) > MAX_NAMED_OTHERS else "")
-            self.notes.append(f"{folder.name}/: {len(folder.others)} entries are no videos and were left out: {shown}")
+            self.notes.append(f"{folder.name}/: {len(folder.others)} entries are no videos and were left out: {name_some(folder.others)}")
 
     def add_transcripts(self, transcripts: Transcripts, language: TranscriptLanguage) -> None:
         """Fill `text` and `language` of the clips that the file names."""

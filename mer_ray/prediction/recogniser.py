@@ -1,5 +1,6 @@
 """A bundle with its encoders: files in, predictions out, in this process."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mer_ray.core.errors import ConfigError, RunError
-from mer_ray.core.media_types import Modality
+from mer_ray.core.media_types import MODALITIES, Modality
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.prediction.bundle import Bundle, load_bundle
 from mer_ray.prediction.bundle_encoders import bundle_encoders, is_imported
@@ -40,7 +41,7 @@ class Recogniser:
 
     def predict(
         self,
-        clips: Sequence[Source],
+        clips: Source | Sequence[Source],
         *,
         window_s: float | None = None,
         hop_s: float | None = None,
@@ -53,14 +54,18 @@ class Recogniser:
         leave out. A clip that cannot be read is predicted from what is left of it, or by the prior, with a `note`.
 
         Raises:
-            ConfigError: encoders' weights are missing or others; hop without window.
-            ManifestError: nothing to predict.
+            ConfigError: encoders' weights are missing or others; hop without window; a number or modality that is none.
+            ManifestError: no such file or folder, or nothing to predict.
             RunError: the bundle needs to know who speaks.
 
         """
-        if isinstance(clips, (str, Path)):
-            clips = [clips]
-        wanted = with_windows(clips_of_files(clips, self._limits), window_s, hop_s)
+        unknown = [name for name in ([without] if isinstance(without, str) else without) if name not in MODALITIES]
+        if unknown or isinstance(without, str):
+            raise ConfigError(f"without: {without!r} is no list of modalities; allowed: {', '.join(MODALITIES)}")
+        if not 0 <= abstain_below <= 1:
+            raise ConfigError(f"abstain_below {abstain_below}: a confidence from 0 to 1")
+        sources = [clips] if isinstance(clips, (str, Path, Mapping)) else clips
+        wanted = with_windows(clips_of_files(sources, self._limits), window_s, hop_s)
         return to_predictions(self.predict_clips(wanted, without, abstain_below), self.bundle.facts.task)
 
     def predict_clips(self, wanted: WantedClips, without: Collection[Modality], abstain_below: float) -> pa.Table:
@@ -100,8 +105,9 @@ def with_windows(wanted: WantedClips, window_s: float | None, hop_s: float | Non
         if hop_s is not None:
             raise ConfigError("hop_s: needs window_s, the length of a window in seconds")
         return wanted
-    if window_s <= 0 or (hop_s is not None and hop_s <= 0):
-        raise ConfigError(f"window_s {window_s}, hop_s {hop_s}: lengths in seconds, above 0")
+    # NaN is not above 0 either.
+    if not all(0 < length_s < math.inf for length_s in (window_s, window_s if hop_s is None else hop_s)):
+        raise ConfigError(f"window_s {window_s}, hop_s {hop_s}: lengths in seconds, above 0 and finite")
     return cut_windows(wanted, window_s, window_s if hop_s is None else hop_s)
 
 

@@ -15,6 +15,7 @@ from mer_ray.corpora.mertools_labels import CLASSES
 from mer_ray.prediction.prediction_table import prior_rows
 from mer_ray.training.bundle_facts import BundleFacts
 
+NO_SUCH_CLIP = "no such clip in the manifest, or in the splits chosen"
 SubmissionFormat = Literal["mer2023", "mer2024", "mer2025"]
 COLUMNS: dict[SubmissionFormat, dict[str, str]] = {
     "mer2023": {"clip_id": "name", "emotion": "discrete", "valence": "valence"},
@@ -33,17 +34,20 @@ def read_candidates(path: Path) -> list[str]:
     if not path.is_file():
         raise ConfigError(f"candidates: {path}: no such file; give the challenge's list of names")
     try:
-        rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if any(cell.strip() for cell in row)]
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(cell.strip() for cell in row)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"candidates: {path}: not a CSV of names in UTF-8 ({error})") from error
     column = 0
     if rows and "name" in rows[0]:
         column = rows[0].index("name")
         rows = rows[1:]
-    short = next((number for number, row in enumerate(rows, start=1) if len(row) <= column or not row[column].strip()), None)
+    elif any(len(row) > 1 for row in rows):
+        raise ConfigError(f"candidates: {path}: has several columns, and none is called name; give a header with name, or a name per line")
+    short = next((number for number, row in enumerate(rows, start=1) if len(row) <= column or not row[column]), None)
     if short is not None or not rows:
         raise ConfigError(f"candidates: {path}: {f'row {short} has no name' if rows else 'holds no names'}; a name per row is needed")
-    names = [row[column].strip() for row in rows]
+    names = [row[column] for row in rows]
     doubled = next((name for name, number in zip(names, _counts(names), strict=True) if number > 1), None)
     if doubled is not None:
         raise ConfigError(f"candidates: {path}: {doubled!r} is listed twice; a submission has each name once")
@@ -77,7 +81,7 @@ def complete(table: pa.Table, names: Sequence[str], facts: BundleFacts) -> pa.Ta
     """The rows of exactly these names, in their order; a name without a clip gets the prior and a note."""
     row_of = {clip_id: row for row, clip_id in enumerate(table["clip_id"].to_pylist())}
     absent = [name for name in names if name not in row_of]
-    priors = prior_rows(absent, facts.prior_probs, facts.prior_values, facts.task, "no such clip in the manifest")
+    priors = prior_rows(absent, facts.prior_probs, facts.prior_values, facts.task, NO_SUCH_CLIP)
     both = pa.concat_tables([table, priors])
     row_of |= {name: table.num_rows + number for number, name in enumerate(absent)}
     return both.take(pa.array([row_of[name] for name in names], pa.int64()))

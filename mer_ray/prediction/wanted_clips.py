@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,10 @@ def clips_of_files(sources: Sequence[Source], limits: MediaLimits) -> WantedClip
     rows = [row for source in sources for row in _rows_of(source)]
     if not rows:
         raise ManifestError(f"nothing to predict: no media file in {', '.join(map(str, sources)) or 'the list'}")
-    stems = Counter(stem for row in rows if row["clip_id"] is None and (stem := _stem(row)) is not None)
+    counts = Counter(_name(row) for row in rows)
     for row in rows:
         if row["clip_id"] is None:
-            stem = _stem(row)
-            row["clip_id"] = "text" if stem is None else stem if stems[stem] == 1 else _media_path(row)
+            row["clip_id"] = _name(row) if counts[_name(row)] == 1 else _media_path(row) or _name(row)
     doubled = next((clip_id for clip_id, count in Counter(row["clip_id"] for row in rows).items() if count > 1), None)
     if doubled is not None:
         raise ConfigError(f"{doubled}: is given twice; give each clip once, or a clip_id to each segment of a file")
@@ -155,7 +155,7 @@ def _rows_of(source: Source) -> list[dict[str, Any]]:
         is_file = posixpath.splitext(path)[1].lower() in (*VIDEO_SUFFIXES, *AUDIO_SUFFIXES)
         return [_row(path)] if is_file else _rows_below(path)
     path = os.path.abspath(os.path.expanduser(path))
-    if not os.path.lexists(path):
+    if not os.path.exists(path):
         raise ManifestError(f"{path}: no such file or folder; correct its name")
     return _rows_below(path) if os.path.isdir(path) else [_row(path)]
 
@@ -178,10 +178,11 @@ def _media_path(row: Mapping[str, Any]) -> str | None:
     return next((row[column] for column in MEDIA_COLUMNS if row[column] is not None), None)
 
 
-def _stem(row: Mapping[str, Any]) -> str | None:
-    """None where a clip has no file."""
+def _name(row: Mapping[str, Any]) -> str:
+    """The id that a caller gave, else the stem of the clip's file."""
     path = _media_path(row)
-    return None if path is None else posixpath.splitext(posixpath.basename(path))[0]
+    stem = "text" if path is None else posixpath.splitext(posixpath.basename(path))[0]
+    return stem if row["clip_id"] is None else str(row["clip_id"])
 
 
 def _row_of_mapping(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,9 +191,11 @@ def _row_of_mapping(given: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"clip: unknown key {unknown[0]!r}. Allowed: {', '.join(CLIP_KEYS)}")
     row = dict.fromkeys(CLIP_KEYS) | dict(given)
     for key, value in row.items():
-        allowed = (int, float) if key in SECONDS_KEYS else (str, Path) if key in PATH_KEYS else (str,)
+        allowed: tuple[type, ...] = (Real,) if key in SECONDS_KEYS else (str, Path) if key in PATH_KEYS else (str,)
         if value is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
             raise ConfigError(f"clip: {key}: {value!r} is a {type(value).__name__}; give a {'number' if key in SECONDS_KEYS else 'string'}")
+    if row["clip_id"] == "":
+        raise ConfigError("clip: clip_id is empty; give it a name, or leave clip_id out")
     for column in PATH_KEYS:
         if row[column] is not None:
             path = str(row[column])
