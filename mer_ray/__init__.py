@@ -55,7 +55,8 @@ def load_bundle(
 ) -> "Recogniser":
     """Load a bundle that predicts files, without Ray: `load_bundle("runs/fused/bundle").predict(["clip.mp4"])`.
 
-    `weights` says where an encoder's weights lie on this machine, by its name; `allow_plugins` lets Python files in the bundle run.
+    `weights` says where an encoder's weights lie on this machine, by its name (the face detector's file: `faces`); `allow_plugins` lets
+    Python files in the bundle run.
 
     Raises:
         RunError: no bundle, or a damaged one.

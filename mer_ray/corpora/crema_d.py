@@ -134,7 +134,15 @@ class CremaDCorpus(Corpus):
             stem, end = posixpath.splitext(file)
             name = read_name(stem) if end.lower() == suffix else None
             if item.problem is not None or name is None:
-                faults.append(Fault(row, stem, column, f"{item.path!r} {item.problem or 'is no file of CREMA-D'}", ALLOWED))
+                faults.append(
+                    Fault(
+                        row,
+                        None if item.is_closed_folder else stem,
+                        column,
+                        f"{item.path!r} {item.problem or 'is no file of CREMA-D'}",
+                        ALLOWED,
+                    )
+                )
                 continue
             clips.setdefault(name.clip_id, _Files(row, name)).found[column].append(item.path)
         if not clips and not faults:

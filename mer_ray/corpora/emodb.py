@@ -77,7 +77,8 @@ class EmodbCorpus(Corpus):
             clip_id = posixpath.splitext(name)[0]
             match = _FILE_NAME.fullmatch(name)
             if item.problem is not None or match is None:
-                faults.append(Fault(number, clip_id, "path", f"{item.path!r} {item.problem or 'is no file of EmoDB'}", _ALLOWED))
+                named = None if item.is_closed_folder else clip_id
+                faults.append(Fault(number, named, "path", f"{item.path!r} {item.problem or 'is no file of EmoDB'}", _ALLOWED))
                 continue
             row_numbers.append(number)
             row = (clip_id, item.path, match[1], SPEAKERS[match[1]], "de", EMOTIONS[match[3]])

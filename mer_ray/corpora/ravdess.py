@@ -149,4 +149,5 @@ class RavdessCorpus(Corpus):
 
 
 def _strange(row: int, stem: str, item: Listed) -> Fault:
-    return Fault(row, stem, "path", f"{item.path!r} {item.problem or 'is no file of RAVDESS'}", _ALLOWED)
+    clip_id = None if item.is_closed_folder else stem
+    return Fault(row, clip_id, "path", f"{item.path!r} {item.problem or 'is no file of RAVDESS'}", _ALLOWED)

@@ -57,6 +57,7 @@ class BundleNetwork(nn.Module):
         super().__init__()
         self.groups = nn.ModuleList(Group(group, members) for group, members in zip(facts.groups, groups, strict=True))
         self.weights = [group.weight for group in facts.groups]
+        self.predicts_values = bool(facts.values)
         self.register_buffer("prior_probs_C", torch.tensor(facts.prior_probs, dtype=torch.float32))
         # A value that no training clip had is nothing to fall back on: NaN, which files show as unknown.
         prior = [float("nan") if value is None else value for value in facts.prior_values]

@@ -75,7 +75,9 @@ def join_bundles(config: BundleConfig) -> list[Table]:
             "corpus": ", ".join(dict.fromkeys(part.corpus for part in parts)),
             "corpus_licence": "; ".join(dict.fromkeys(part.corpus_licence for part in parts if part.corpus_licence)) or None,
             "prior_probs": tuple(np.average([part.prior_probs for part in parts], axis=0, weights=weights).tolist()),
-            "prior_values": tuple(_mean_of_known([part.prior_values[value] for part in parts], weights) for value in range(len(first.values))),
+            "prior_values": tuple(
+                _mean_of_known([part.prior_values[value] for part in parts], weights) for value in range(len(first.values))
+            ),
             "encoders": {key: record for part in parts for key, record in part.encoders.items()},
             "groups": tuple(groups),
         }
@@ -96,7 +98,8 @@ def _check_alike(config: BundleConfig, parts: list[BundleFacts]) -> None:
             raise ConfigError(f"runs: {folder} predicts {here}; {config.runs[0]} {there}: only runs that predict the same can be joined")
         if part.value_ranges != first.value_ranges:
             raise ConfigError(
-                f"runs: values of {folder} lie in {_shown(part)}, of {config.runs[0]} in {_shown(first)}: only values of one scale can be joined"
+                f"runs: values of {folder} lie in {_shown(part)}, of {config.runs[0]} in {_shown(first)}: "
+                "only values of one scale can be joined"
             )
 
 

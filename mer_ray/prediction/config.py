@@ -19,7 +19,7 @@ class PredictConfig(PluginHost):
     there are read, what is lacking is added; None: features are made for this run only. `without`: modalities to leave out.
     `window_s` gives a row per window, every `hop_s`. `abstain_below` marks rows of lower confidence as abstained. `candidates`:
     exactly these names, in their order; `format`: the columns of a challenge's file. `weights`: where an encoder's weights lie
-    here, by its name. Up to `max_in_process` clips are encoded in this process, more on Ray.
+    here, by its name, and the face detector's file by `faces`. Up to `max_in_process` clips are encoded in this process, more on Ray.
     """
 
     bundle: Path = where_or_how_fast()

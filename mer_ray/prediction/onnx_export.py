@@ -3,8 +3,10 @@
 Shapes: B clips, D feature dimension, C classes, V values.
 """
 
+import itertools
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,15 +43,15 @@ class FlatNetwork(nn.Module):
         self.network = network
         self.streams_of_groups = streams_of_groups
 
-    def forward(self, streams: list[Tensor], present: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Probabilities (B, C) and values (B, V)."""
+    def forward(self, streams: list[Tensor], present: list[Tensor]) -> tuple[Tensor, ...]:
+        """Probabilities (B, C) and, where there are any, values (B, V)."""
         probs_BC, values_BV = self.network(
             [
                 ({name: streams[number] for number, name in group}, {name: present[number] for number, name in group})
                 for group in self.streams_of_groups
             ]
         )
-        return probs_BC, values_BV
+        return (probs_BC, values_BV) if self.network.predicts_values else (probs_BC,)
 
 
 def export_onnx(folder: Path, out: Path, allow_plugins: bool = False) -> list[Table]:
@@ -91,7 +93,9 @@ def export_onnx(folder: Path, out: Path, allow_plugins: bool = False) -> list[Ta
     onnx.helper.set_model_props(model, {METADATA_KEY: bundle.facts.model_dump_json()})
     onnx.checker.check_model(model)
     out.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save_model(model, out)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    onnx.save_model(model, temporary)
+    os.replace(temporary, out)
     rows = tuple(
         (one.name, one.dim, one.encoder, f"{', '.join(one.statistics)} of {', '.join(one.layers)}, {one.combine}") for one in inputs
     )
@@ -115,9 +119,14 @@ def _inputs(bundle: Bundle) -> tuple[list[OnnxInput], list[list[tuple[int, str]]
             made_of = (stream.dim, config.encoder, layers, tuple(config.statistics), config.combine)
             same = next((one for one in inputs if (one.dim, one.encoder, one.layers, one.statistics, one.combine) == made_of), None)
             if same is None:
-                is_taken = any(one.name == stream.name for one in inputs)
-                same = OnnxInput(f"{group.run}/{stream.name}" if is_taken else stream.name, *made_of)
+                same = OnnxInput(_free_name({one.name for one in inputs}, group.run, stream.name), *made_of)
                 inputs.append(same)
             pairs.append((inputs.index(same), stream.name))
         streams_of_groups.append(pairs)
     return inputs, streams_of_groups
+
+
+def _free_name(taken: Collection[str], run: str, stream: str) -> str:
+    """The stream's name, its run's before it where that is taken, and a number where two runs have one name."""
+    names = itertools.chain([stream, f"{run}/{stream}"], (f"{run}-{number}/{stream}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)

@@ -165,7 +165,7 @@ def _rows_below(folder: str) -> list[dict[str, Any]]:
     listed = list_files(root)
     problem = next((item for item in listed if item.problem is not None), None)
     if problem is not None:
-        raise ManifestError(f"{resolve_path(root, problem.path)}: {problem.problem}; give it by itself if it is meant, or move it away")
+        raise ManifestError(f"{resolve_path(root, problem.path)}: {problem.problem}")
     found = [item.path for item in listed]
     return [_row(resolve_path(root, path)) for path in found if path.lower().endswith((*VIDEO_SUFFIXES, *AUDIO_SUFFIXES))]
 

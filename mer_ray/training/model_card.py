@@ -1,10 +1,12 @@
 """The model card of a bundle: what it reads, where it comes from, how good it is, what it must not be used for."""
 
+import re
+
 from mer_ray.store.record import EncoderRecord
 from mer_ray.training.bundle_facts import BundleFacts, GroupFacts
 
 # Words of licences that forbid commercial use: Creative Commons NC, and those that say it.
-NON_COMMERCIAL_WORDS = ("non-commercial", "noncommercial", "-nc", "research only", "academic")
+NON_COMMERCIAL = re.compile(r"non.?commercial|no commercial|(?<![a-z])nc(?![a-z])|research (use )?only|research purposes|academic", re.I)
 
 USE = """## Intended use and limits
 
@@ -58,7 +60,7 @@ def write_card(facts: BundleFacts) -> str:
 
 def is_non_commercial(licence: str | None) -> bool:
     """Whether a licence, as people name it, forbids commercial use."""
-    return licence is not None and any(word in licence.lower() for word in NON_COMMERCIAL_WORDS)
+    return licence is not None and NON_COMMERCIAL.search(licence) is not None
 
 
 def is_unclear(licence: str | None) -> bool:

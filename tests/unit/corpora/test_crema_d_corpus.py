@@ -324,3 +324,11 @@ def test_the_manifest_of_the_small_tree_with_five_folds(tree: Path, tmp_path: Pa
     table = read_manifest(tmp_path / "m.parquet").table
     assert len({(row["speaker_id"], row["fold"]) for row in table.to_pylist()}) == 5
     assert all(0.5 < seconds < 0.8 for seconds in table["duration_s"].to_pylist())
+
+
+def test_a_linked_folder_is_named_and_not_followed(folder: Path):
+    (folder / "VideoFlash").rename(folder / "elsewhere")
+    (folder / "VideoFlash").symlink_to(folder / "elsewhere")
+    (fault,) = scan(folder).faults
+    assert (fault.clip_id, fault.column) == (None, "video_path")
+    assert "'VideoFlash' is a symbolic link to a folder, which is not followed; put the folder itself there" in fault.what

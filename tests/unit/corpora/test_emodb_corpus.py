@@ -50,6 +50,7 @@ def test_a_linked_wav_folder_is_named(tmp_path: Path):
     (tmp_path / "EmoDB").mkdir()
     (tmp_path / "EmoDB" / "wav").symlink_to(tmp_path)
     (fault,) = EmodbCorpusConfig(path=str(tmp_path / "EmoDB")).build().scan().faults
+    assert fault.clip_id is None
     assert "'wav' is a symbolic link to a folder, which is not followed; put the folder itself there" in str(fault)
 
 

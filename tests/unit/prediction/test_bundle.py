@@ -1,16 +1,17 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from training_corpus import CLASSES
+from training_corpus import CLASSES, make_corpus
 
 from mer_ray.batching import Normalisation, build_streams
 from mer_ray.core.batch import Batch, StreamSpec, TaskSpec
-from mer_ray.core.errors import RunError
+from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.models import AttentionConfig
 from mer_ray.prediction.bundle import load_bundle
 from mer_ray.prediction.clip_features import absent_features, read_clip_features
@@ -148,14 +149,14 @@ def test_a_changed_or_missing_member_is_refused(folds_bundle, tmp_path):
 
 
 def test_other_folders_are_no_bundles(folds_bundle, tmp_path):
-    with pytest.raises(RunError, match="no bundle: it has no bundle.json; give the folder `bundle` of a finished run$"):
+    with pytest.raises(RunError, match=r"no bundle: it has no bundle.json; give the folder `bundle` of a finished run$"):
         load_bundle(tmp_path)
     with pytest.raises(RunError, match="it holds the folder bundle: give that"):
         load_bundle(folds_bundle.parent)
     shutil.copytree(folds_bundle, tmp_path / "later")
     facts = json.loads((folds_bundle / "bundle.json").read_text())
     (tmp_path / "later" / "bundle.json").write_text(json.dumps(facts | {"format": 2}))
-    with pytest.raises(RunError, match="not a bundle that this version reads .format: "):
+    with pytest.raises(RunError, match=r"not a bundle that this version reads .format: "):
         load_bundle(tmp_path / "later")
 
 
@@ -168,3 +169,63 @@ def test_a_run_that_goes_on_leaves_no_half_bundle(corpus):
     train(config)
     assert not (run / "bundle" / "members" / "leftover.safetensors").exists()
     load_bundle(run / "bundle")
+
+
+def replaced(data, keys, value):
+    """A copy of nested JSON with one value replaced."""
+    if not keys:
+        return value
+    changed = list(data) if isinstance(data, list) else dict(data)
+    changed[keys[0]] = replaced(changed[keys[0]], keys[1:], value)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("groups", 0, "weight"), float("inf")),
+        (("groups", 0, "temperature"), float("inf")),
+        (("prior_probs", 0), float("nan")),
+        (("prior_probs",), [1.0]),
+        (("prior_values",), []),
+        (("prior_values", 0), float("nan")),
+        (("value_ranges",), {"valence": [5.0, -5.0]}),
+        (("classes",), ["neutral", "neutral", "happy"]),
+        (("encoders",), {}),
+        (("groups", 0, "inputs", 0, "layers"), ["deepest"]),
+    ],
+    ids=lambda one: ".".join(map(str, one)) if isinstance(one, tuple) else None,
+)
+def test_facts_that_would_predict_nonsense_are_refused(folds_bundle, tmp_path, keys, value):
+    facts = json.loads((folds_bundle / "bundle.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps(replaced(facts, keys, value)))
+    with pytest.raises(RunError, match="not a bundle that this version reads"):
+        read_bundle_facts(tmp_path)
+
+
+def test_a_device_that_is_not_there_is_refused(folds_bundle, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RunError, match="device: cuda, but this machine has no GPU that torch can use"):
+        load_bundle(folds_bundle, "cuda")
+    with pytest.raises(ConfigError, match=r"device: 'gpu' is not allowed. Allowed: auto, cpu, cuda"):
+        load_bundle(folds_bundle, "gpu")
+
+
+def test_a_run_trained_on_values_alone_has_equal_shares_as_its_prior(tmp_path):
+    unlabelled = {number: {"emotion": None} for number in range(24) if number % 4 < 2}
+    made = make_corpus(tmp_path, num_clips=24, change=unlabelled)
+    train(made.config(protocol={"name": "splits"}, epochs=1))
+    assert read_bundle_facts(tmp_path / "run" / "bundle").prior_probs == pytest.approx((1 / 3,) * 3)
+
+
+def test_a_model_with_tied_weights_becomes_a_bundle(tmp_path):
+    tied = (
+        (Path(__file__).parents[2] / "plugins" / "mean_model.py")
+        .read_text()
+        .replace("        self.dropout =", "        self.same = self.projections[0]\n        self.dropout =")
+    )
+    (tmp_path / "tied.py").write_text(tied)
+    made = make_corpus(tmp_path, num_clips=24)
+    model = {"name": "plugin", "file": str(tmp_path / "tied.py"), "class": "MeanConfig"}
+    train(made.config(model=model, allow_plugins=True, epochs=1))
+    load_bundle(tmp_path / "run" / "bundle", "cpu", allow_plugins=True)

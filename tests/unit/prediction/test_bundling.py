@@ -1,7 +1,9 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from training_corpus import make_corpus
 
 from mer_ray.core.errors import ConfigError, RunError
@@ -9,6 +11,7 @@ from mer_ray.prediction.bundle import load_bundle
 from mer_ray.prediction.bundling import BundleConfig, join_bundles
 from mer_ray.prediction.clip_features import absent_features, read_clip_features
 from mer_ray.training import train
+from mer_ray.training.bundle_facts import read_bundle_facts, write_bundle_facts
 
 
 def features_of(bundle, corpus):
@@ -68,7 +71,7 @@ def test_nothing_else_is_replaced(folds_bundle, tmp_path):
 def test_only_runs_that_predict_the_same_are_joined(folds_bundle, tmp_path):
     other = make_corpus(tmp_path / "other", num_clips=24)
     train(other.config(values=[], epochs=1))
-    with pytest.raises(ConfigError, match="predicts neutral, angry, happy; .* neutral, angry, happy, valence: only runs"):
+    with pytest.raises(ConfigError, match=r"predicts neutral, angry, happy; .* neutral, angry, happy, valence: only runs"):
         join_bundles(BundleConfig(runs=(folds_bundle, other.folder / "run"), out=tmp_path / "joint"))
 
 
@@ -81,3 +84,33 @@ def test_a_run_of_before_bundles_is_refused(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({}))
     with pytest.raises(RunError, match="no bundle"):
         join_bundles(BundleConfig(runs=(tmp_path,), out=tmp_path / "joint"))
+
+
+def test_a_joint_bundle_counts_as_one_whatever_its_own_weights(folds_bundle, face_bundle, splits_bundle, tmp_path):
+    join_bundles(BundleConfig(runs=(folds_bundle, face_bundle), weights=(2.0, 1.0), out=tmp_path / "two"))
+    join_bundles(BundleConfig(runs=(tmp_path / "two", splits_bundle), out=tmp_path / "three"))
+    weights = [group.weight for group in read_bundle_facts(tmp_path / "three").groups]
+    assert weights == pytest.approx([2 / 3, 1 / 3, 1])
+
+
+def test_the_prior_is_averaged_by_the_weights_too(folds_bundle, face_bundle, tmp_path):
+    facts = read_bundle_facts(face_bundle)
+    shutil.copytree(face_bundle, tmp_path / "other")
+    write_bundle_facts(tmp_path / "other", facts.model_copy(update={"prior_values": (4.0,)}))
+    join_bundles(BundleConfig(runs=(folds_bundle, tmp_path / "other"), weights=(3.0, 1.0), out=tmp_path / "joint"))
+    (own,) = read_bundle_facts(folds_bundle).prior_values
+    assert read_bundle_facts(tmp_path / "joint").prior_values == pytest.approx(((3 * own + 4) / 4,))
+
+
+def test_values_of_other_scales_are_not_averaged(folds_bundle, face_bundle, tmp_path):
+    shutil.copytree(face_bundle, tmp_path / "other")
+    facts = read_bundle_facts(face_bundle)
+    write_bundle_facts(tmp_path / "other", facts.model_copy(update={"value_ranges": {"valence": (1.0, 7.0)}}))
+    with pytest.raises(ConfigError, match=r"values of .*other lie in valence 1 to 7, of .*bundle in valence -5 to 5: only values of one"):
+        join_bundles(BundleConfig(runs=(folds_bundle, tmp_path / "other"), out=tmp_path / "joint"))
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_weights_are_finite_and_above_zero(weight):
+    with pytest.raises(ValidationError):
+        BundleConfig(runs=("a",), weights=(weight,), out="x")

@@ -31,9 +31,12 @@ def test_licences_as_people_write_them():
         "cc-by-nc-4.0",
         "Apache-2.0; trained on AffectNet, which is for non-commercial research",
         "research only",
+        "CC BY NC 4.0",
+        "for research use only",
+        "for research purposes",
     ):
         assert is_non_commercial(licence), licence
-    for licence in ("Apache-2.0", "MIT", "openrail", None, "ODbL 1.0", "CC BY 4.0"):
+    for licence in ("Apache-2.0", "MIT", "openrail", "NCSA", None, "ODbL 1.0", "CC BY 4.0"):
         assert not is_non_commercial(licence), licence
     assert is_unclear(None) and is_unclear("unknown") and is_unclear("none stated for the weights") and not is_unclear("MIT")
 

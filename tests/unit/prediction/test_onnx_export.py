@@ -62,8 +62,26 @@ def test_joint_bundles_share_inputs_that_are_the_same(corpus, folds_bundle, spli
 
 
 def test_what_cannot_be_one_network_is_refused(corpus, folds_bundle, tmp_path):
-    with pytest.raises(ConfigError, match="written as .onnx; name the file so"):
+    with pytest.raises(ConfigError, match=r"written as .onnx; name the file so"):
         export_onnx(folds_bundle, tmp_path / "fusion.pb")
     train(corpus.config("runs/by_speaker", normalise="speaker", epochs=1))
     with pytest.raises(ConfigError, match="normalises by each speaker's own clips"):
         export_onnx(corpus.folder / "runs" / "by_speaker" / "bundle", tmp_path / "fusion.onnx")
+
+
+def test_runs_of_one_name_have_inputs_of_their_own(corpus, folds_bundle, tmp_path):
+    runs = [folds_bundle]
+    for layer in ("low", "high"):
+        train(corpus.config(f"runs/{layer}/folds", inputs=[{"encoder": "tone", "layers": [layer]}], epochs=1))
+        runs.append(corpus.folder / "runs" / layer / "folds")
+    join_bundles(BundleConfig(runs=tuple(runs), out=tmp_path / "joint"))
+    export_onnx(tmp_path / "joint", tmp_path / "joint.onnx")
+    names = [one.name for one in onnxruntime.InferenceSession(tmp_path / "joint.onnx").get_inputs()]
+    assert names[:4] == ["tone", "face", "folds/tone", "folds-2/tone"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["joint", "joint.onnx"]
+
+
+def test_a_bundle_without_values_has_one_output(corpus, tmp_path):
+    train(corpus.config("runs/classes", values=[], epochs=1))
+    export_onnx(corpus.folder / "runs" / "classes" / "bundle", tmp_path / "fusion.onnx")
+    assert [one.name for one in onnxruntime.InferenceSession(tmp_path / "fusion.onnx").get_outputs()] == ["probabilities"]

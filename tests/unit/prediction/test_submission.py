@@ -35,8 +35,14 @@ def test_the_columns_of_each_year(facts):
 
 @pytest.mark.parametrize(
     "text",
-    ["name,discrete\nb,happy\na,sad\n", "b\na\n", "\ufeffname\r\nb\r\na\r\n", "discrete,name\n,b\n,a\n\n"],
-    ids=["csv", "bare", "bom", "second"],
+    [
+        "name,discrete\nb,happy\na,sad\n",
+        "b\na\n",
+        "\ufeffname\r\nb\r\na\r\n",
+        "discrete,name\n,b\n,a\n\n",
+        "discrete, name \nx, b \ny,a  \n",
+    ],
+    ids=["csv", "bare", "bom", "second", "blanks"],
 )
 def test_candidates_as_challenges_list_them(text, tmp_path):
     (tmp_path / "names.csv").write_text(text)
@@ -50,6 +56,7 @@ def test_candidates_as_challenges_list_them(text, tmp_path):
         ("name\n", "holds no names"),
         ("name\na\nb\na\n", "'a' is listed twice"),
         ("x,name\n1,a\n2\n", "row 2 has no name"),
+        ("clip_id,emotion\na,happy\n", "has several columns, and none is called name"),
     ],
 )
 def test_lists_that_are_none_are_refused(text, message, tmp_path):
@@ -74,3 +81,9 @@ def test_a_bundle_must_speak_the_challenge_s_language(facts):
     check_task(silent, "mer2024")
     with pytest.raises(ConfigError, match="its file has a valence, the bundle predicts none"):
         check_task(silent, "mer2023")
+
+
+def test_names_with_line_ends_in_them_are_whole(tmp_path):
+    """Unicode knows line ends that no CSV does."""
+    (tmp_path / "names.csv").write_text('name\n"two\nlines"\nsep\u2028arated\n', newline="")
+    assert read_candidates(tmp_path / "names.csv") == ["two\nlines", "sep\u2028arated"]
