@@ -10,6 +10,13 @@ from faulty_s3 import FaultyS3
 from mer_ray.core import s3
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of this folder start servers, processes or whole runs: none belongs to the unit run."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def faulty_proxy(s3_endpoint: str) -> Iterator[FaultyS3]:
     """One proxy for the session: clients, slow to make, are kept for as long as their environment stays the same."""

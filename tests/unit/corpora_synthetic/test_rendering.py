@@ -49,6 +49,7 @@ def test_the_same_plan_is_the_same_bytes(tmp_path: Path) -> None:
     assert one.path.read_bytes() == two.path.read_bytes() != other.path.read_bytes()
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_bytes_as_one(tmp_path: Path) -> None:
     plans = [replace(_plan(tmp_path / f"{index}.mp4"), vision_seed=index, duration_s=1.0, size=64) for index in range(24)]
     assert len(list(render_clips(plans, num_processes=2))) == 24

@@ -101,6 +101,7 @@ def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.mp4"]
 
 
+@pytest.mark.slow
 def test_equal_seeds_make_equal_folders(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for out in (one, two):

@@ -154,6 +154,7 @@ def test_colours(tmp_path: Path, decode: Decode) -> None:
     np.testing.assert_allclose(frames.images[0].mean(axis=(0, 1)), [200, 0, 60], atol=5)
 
 
+@pytest.mark.slow
 def test_8k_is_refused_and_4k_passes(tmp_path: Path, decode: Decode) -> None:
     large = write_media(tmp_path / "8k.mp4", [np.zeros((4320, 7680, 3), np.uint8)], video_codec="mpeg4")
     with pytest.raises(MediaError, match=r"8k\.mp4: pictures of 7680x4320 = 33177600 pixels, more than the limit"):
