@@ -39,7 +39,8 @@ _WINDOWS_SIGNS = {code: bytes([code]).decode("cp1252", "ignore") or chr(code) fo
 class MeldCorpusConfig(CorpusConfig):
     """The folder that holds the three tables and the unpacked archives (at any depth), local or `s3://`.
 
-    `clip_id` is e.g. train_dia0_utt0, because every split counts from 0. A row without a video is a clip with text only.
+    `clip_id` is e.g. train_dia0_utt0, because every split counts from 0. A row without a video is a clip with text only;
+    a split without any video is a fault unless `text_only` says that the sentences are wanted alone.
     `final_videos`: for 132 test clips there is a second file `final_videos_test<name>`; the authors advise to ignore
     those (github.com/declare-lab/MELD/issues/22), users found that they and not the first ones fit the sentences.
     """
@@ -47,6 +48,7 @@ class MeldCorpusConfig(CorpusConfig):
     name: Literal["meld"] = "meld"
     path: str = where_or_how_fast(min_length=1)
     final_videos: Literal["ignore", "prefer"] = "ignore"
+    text_only: bool = False
 
     def build(self) -> "MeldCorpus":
         """The corpus; the folder is listed at the first use."""
@@ -89,6 +91,8 @@ class MeldCorpus(Corpus):
                     faults.append(Fault(num_seen, row["clip_id"], "path", f"{' and '.join(files)} are one clip", "one file per clip"))
                 rows.append({**row, "path": files[0] if files else None})
                 row_numbers.append(num_seen)
+        if not self.config.text_only:
+            faults += _refuse_silent_splits(rows)
         notes = [*_count_notes(rows), *_mend_texts(rows), *_file_notes(rows, {*plain, *final}, set(final), self.config.final_videos)]
         return Scan(rows_to_table(rows), row_numbers, faults, notes=notes)
 
@@ -156,6 +160,22 @@ def _mend_texts(rows: Sequence[dict[str, Any]]) -> list[str]:
             num_mended += mended != row[name]
             row[name] = mended
     return [f"{num_mended} sentences or speakers held Windows-1252 signs as control characters, which were mended"] if num_mended else []
+
+
+def _refuse_silent_splits(rows: Sequence[Mapping[str, Any]]) -> list[Fault]:
+    """A fault of the whole corpus for each split without any video: most likely its archive is not unpacked there."""
+    heard = {row["split"] for row in rows if row["path"] is not None}
+    return [
+        Fault(
+            None,
+            None,
+            "path",
+            f"none of the {split} utterances has a video",
+            f"the archive unpacked as {VIDEO_FOLDERS[split]}/, or corpus.text_only: true for the sentences alone",
+        )
+        for split in dict.fromkeys(row["split"] for row in rows)
+        if split not in heard
+    ]
 
 
 def _count_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -129,5 +129,18 @@ def test_a_linked_folder_is_the_first_fault(folder: Path):
     (folder / "dev_splits_complete").rename(folder.parent / "elsewhere")
     (folder / "dev_splits_complete").symlink_to(folder.parent / "elsewhere")
     found = scan(folder)
-    assert [(fault.row, fault.clip_id) for fault in found.faults] == [(1, None)]
+    assert [(fault.row, fault.clip_id) for fault in found.faults] == [(1, None), (None, None)]
     assert list(found.row_numbers) == [2, 3, 4]
+
+
+def test_a_split_without_any_video_stops_also_those_who_keep_going(folder: Path, tmp_path: Path):
+    (folder / FOLDERS["dev"] / "dia0_utt0.mp4").unlink()
+    (fault,) = scan(folder).faults
+    assert str(fault) == (
+        "corpus, path: none of the dev utterances has a video; allowed: the archive unpacked as dev_splits_complete/, "
+        "or corpus.text_only: true for the sentences alone"
+    ).removeprefix("corpus, ")
+    config = {"corpus": {"name": "meld", "path": str(folder)}, "out": tmp_path / "m.parquet", "keep_going": True}
+    with pytest.raises(ManifestError, match="none of the dev utterances has a video"):
+        build_manifest(ManifestConfig.model_validate(config))
+    assert list(scan(folder, text_only=True).faults) == []
