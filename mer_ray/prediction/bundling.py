@@ -58,6 +58,18 @@ def join_bundles(config: BundleConfig) -> list[Table]:
     if config.out.is_dir() and any(config.out.iterdir()) and not (config.out / FACTS_NAME).is_file():
         raise RunError(f"{config.out}: is not empty and holds no bundle; give another `out`, or empty it")
     new = config.out.with_name(f".{config.out.name}.{os.getpid()}.new")
+    try:
+        groups = _write_joint(config, folders, parts, new)
+        shutil.rmtree(config.out, ignore_errors=True)
+        os.replace(new, config.out)
+    finally:
+        # What a full disk left.
+        shutil.rmtree(new, ignore_errors=True)
+    rows = tuple((group.run, len(group.members), group.weight, ", ".join(stream.name for stream in group.streams)) for group in groups)
+    return [Table(f"Bundle: {config.out}", ("run", "models", "weight", "streams"), rows)]
+
+
+def _write_joint(config: BundleConfig, folders: Sequence[Path], parts: Sequence[BundleFacts], new: Path) -> list[GroupFacts]:
     shutil.rmtree(new, ignore_errors=True)
     (new / MEMBERS_FOLDER).mkdir(parents=True)
     weights = config.weights or (1.0,) * len(parts)
@@ -84,10 +96,7 @@ def join_bundles(config: BundleConfig) -> list[Table]:
     )
     write_text(new / CARD_NAME, write_card(joint))
     write_bundle_facts(new, joint)
-    shutil.rmtree(config.out, ignore_errors=True)
-    os.replace(new, config.out)
-    rows = tuple((group.run, len(group.members), group.weight, ", ".join(stream.name for stream in group.streams)) for group in groups)
-    return [Table(f"Bundle: {config.out}", ("run", "models", "weight", "streams"), rows)]
+    return groups
 
 
 def _check_alike(config: BundleConfig, parts: list[BundleFacts]) -> None:

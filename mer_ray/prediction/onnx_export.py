@@ -94,8 +94,11 @@ def export_onnx(folder: Path, out: Path, allow_plugins: bool = False) -> list[Ta
     onnx.checker.check_model(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    onnx.save_model(model, temporary)
-    os.replace(temporary, out)
+    try:
+        onnx.save_model(model, temporary)
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
     rows = tuple(
         (one.name, one.dim, one.encoder, f"{', '.join(one.statistics)} of {', '.join(one.layers)}, {one.combine}") for one in inputs
     )

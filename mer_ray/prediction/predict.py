@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mer_ray.core.artefacts import write_text
+from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import write_manifest
 from mer_ray.core.table import Table
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.extract import extract
+from mer_ray.extraction.inputs import ABSENT, stamp_files
 from mer_ray.prediction.bundle import Bundle, load_bundle
 from mer_ray.prediction.bundle_encoders import bundle_encoders, is_imported
 from mer_ray.prediction.clip_features import ClipFeatures, read_clip_features
@@ -91,9 +93,21 @@ def _wanted(config: PredictConfig, names: list[str] | None) -> WantedClips:
 
 def _predict_rows(config: PredictConfig, bundle: Bundle, wanted: WantedClips) -> pa.Table:
     if config.store is None and len(wanted.source_ids) <= config.max_in_process:
+        _refuse_absent_media(config, wanted)
         recogniser = Recogniser(bundle, config.weights, config.limits, config.allow_plugins)
         return recogniser.predict_clips(wanted, config.without, config.abstain_below)
     return predict_table(bundle, wanted, _extract_features(config, bundle, wanted), config.abstain_below)
+
+
+def _refuse_absent_media(config: PredictConfig, wanted: WantedClips) -> None:
+    """Refuse, as the extraction does, clips none of whose files is there: nobody wants a file of priors of an unmounted disk."""
+    paths = {path for clip in wanted.manifest.clips() for path in (clip.path, clip.audio_path, clip.video_path) if path}
+    stamps = stamp_files(paths)
+    if stamps and all(stamp == ABSENT for stamp in stamps.values()):
+        raise ManifestError(
+            f"{config.manifest or config.files[0]}: none of the {len(stamps)} media files is there, e.g. {min(stamps)}; "
+            f"mount or mend the root {wanted.manifest.facts.root}, or predict from a store that holds their features"
+        )
 
 
 def _extract_features(config: PredictConfig, bundle: Bundle, wanted: WantedClips) -> ClipFeatures:

@@ -76,7 +76,7 @@ def make_table(
         **{f"prob_{name}": predictions.probs_NC[:, number] for number, name in enumerate(task.classes)},
         **{name: pa.array(value_N, pa.float32(), from_pandas=True) for name, value_N in predictions.values.items()},
         "used": _used(predictions, len(wanted.source_ids)),
-        "note": ["; ".join(faults[clip_id]) if clip_id in faults else None for clip_id in wanted.clip_ids],
+        "note": ["; ".join(dict.fromkeys(faults[clip_id])) if clip_id in faults else None for clip_id in wanted.clip_ids],
     }
     return pa.table(columns, schema=prediction_schema(task))
 
@@ -117,14 +117,17 @@ def write_predictions(table: pa.Table, path: Path) -> None:
     check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    if path.suffix == ".csv":
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(table.column_names)
-            writer.writerows([_cell(value) for value in row.values()] for row in table.to_pylist())
-    else:
-        pq.write_table(table, temporary)
-    os.replace(temporary, path)
+    try:
+        if path.suffix == ".csv":
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(table.column_names)
+                writer.writerows([_cell(value) for value in row.values()] for row in table.to_pylist())
+        else:
+            pq.write_table(table, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _cell(value: Any) -> Any:

@@ -69,6 +69,8 @@ class FeatureStore:
         if given is None and len(found) == 1:
             return found[0]
         if given not in found:
+            if not found:
+                raise StoreError(f"{self.store.url}: holds no features; give the folder that `mer-ray extract` wrote as `store`")
             what = "holds several corpora" if given is None else f"has no corpus {given!r}"
-            raise StoreError(f"{self.store.url}: {what}; allowed: {', '.join(found) or 'nothing yet'}")
+            raise StoreError(f"{self.store.url}: {what}; allowed: {', '.join(found)}")
         return str(given)

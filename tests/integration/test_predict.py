@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,8 +16,8 @@ import pytest
 from trained_media import NUM_CLIPS, TrainedMedia, make_trained_media
 
 import mer_ray
-from mer_ray.core.errors import ConfigError
-from mer_ray.core.manifest import read_manifest
+from mer_ray.core.errors import ConfigError, ManifestError
+from mer_ray.core.manifest import read_manifest, write_manifest
 from mer_ray.prediction.config import PredictConfig
 from mer_ray.prediction.predict import predict
 from mer_ray.store.layout import open_store
@@ -171,3 +172,16 @@ def test_weights_that_are_others_are_refused(media, tmp_path):
 def test_what_does_not_fit_together_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         PredictConfig.model_validate({"bundle": "b", "files": ("a.mp4",), "out": "x.csv"} | change)
+
+
+def test_clips_of_a_disk_that_is_not_mounted_are_refused(media, tmp_path):
+    """In this process as on Ray: a file of priors alone helps nobody."""
+    manifest = read_manifest(media.manifest)
+    write_manifest(replace(manifest, facts=replace(manifest.facts, root=str(tmp_path / "unmounted"))), tmp_path / "m.parquet")
+    for max_in_process in (0, 99):
+        with pytest.raises(ManifestError, match=r"none of (its|the) \d+ media files is there, e\.g\. .*mount or mend the root"):
+            predict(
+                PredictConfig(bundle=media.bundle, manifest=tmp_path / "m.parquet", out=tmp_path / "o.csv", max_in_process=max_in_process)
+            )
+    stored = PredictConfig(bundle=media.bundle, manifest=tmp_path / "m.parquet", store=media.store, out=tmp_path / "o.csv")
+    assert predict(stored).num_prior == 0

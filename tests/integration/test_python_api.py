@@ -71,5 +71,5 @@ def test_a_store_is_asked_by_name(work):
     assert list(features.columns) == ["mean_pitch", "std_pitch"] and features.clip_ids == ("synth_000001",)
     with pytest.raises(StoreError, match="has no corpus 'other'; allowed: synthetic"):
         store.read("spectral", corpus="other")
-    with pytest.raises(StoreError, match="nothing yet"):
+    with pytest.raises(StoreError, match="empty: holds no features; give the folder"):
         mer_ray.open_store(work / "empty").read("spectral")

@@ -114,3 +114,11 @@ def test_values_of_other_scales_are_not_averaged(folds_bundle, face_bundle, tmp_
 def test_weights_are_finite_and_above_zero(weight):
     with pytest.raises(ValidationError):
         BundleConfig(runs=("a",), weights=(weight,), out="x")
+
+
+def test_a_joint_bundle_that_cannot_be_written_leaves_nothing(folds_bundle, tmp_path):
+    shutil.copytree(folds_bundle, tmp_path / "torn")
+    (tmp_path / "torn" / "members" / "fold3-seed1.safetensors").unlink()
+    with pytest.raises(RunError, match=r"fold3-seed1\.safetensors: is missing"):
+        join_bundles(BundleConfig(runs=(folds_bundle, tmp_path / "torn"), out=tmp_path / "joint"))
+    assert [path.name for path in tmp_path.iterdir()] == ["torn"]
