@@ -23,7 +23,7 @@ __all__ = ["__version__", "load_bundle", "open_store", "run"]
 
 
 def run(job: str | Path, overrides: Mapping[str, Any] | None = None) -> "list[Table]":
-    """Run a job file as `mer-ray run` does, e.g. `run("jobs/demo.yaml", {"vars.out": "out/demo"})`; gives the tables of its steps.
+    """Run a job file as `mer-ray run` does, e.g. `run("jobs/demo.yaml", {"vars.out": "out/demo"})`; gives the tables of the steps that ran.
 
     Raises:
         MerRayError: what the command line would show.

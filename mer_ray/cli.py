@@ -217,7 +217,7 @@ def predict(
 ) -> None:
     """Predict files, or the clips of a manifest, with a trained bundle and its own encoders."""
     words = list(words or [])
-    sources = [word for word in words if "=" not in word or Path(word).exists()]
+    sources = [word for word in words if "=" not in word or word.startswith("s3://") or Path(word).exists()]
     overrides = [word for word in words if word not in sources]
     config_file = [sources.pop(0)] if sources and Path(sources[0]).suffix in (".yaml", ".yml") else []
     given: dict[str, Any] = {"out": out, "manifest": manifest, "store": store, "format": format, "candidates": candidates}

@@ -57,11 +57,13 @@ def join_bundles(config: BundleConfig) -> list[Table]:
     _check_alike(config, parts)
     if config.out.is_dir() and any(config.out.iterdir()) and not (config.out / FACTS_NAME).is_file():
         raise RunError(f"{config.out}: is not empty and holds no bundle; give another `out`, or empty it")
-    new = config.out.with_name(f".{config.out.name}.{os.getpid()}.new")
+    new, old = (config.out.with_name(f".{config.out.name}.{os.getpid()}.{age}") for age in ("new", "old"))
     try:
         groups = _write_joint(config, folders, parts, new)
-        shutil.rmtree(config.out, ignore_errors=True)
+        if config.out.exists():
+            os.replace(config.out, old)
         os.replace(new, config.out)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         # What a full disk left.
         shutil.rmtree(new, ignore_errors=True)

@@ -4,10 +4,11 @@ Shapes: B clips, D feature dimension, C classes, V values.
 """
 
 import itertools
+import json
 import os
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import onnx
@@ -20,7 +21,7 @@ from mer_ray.prediction.bundle import Bundle, load_bundle
 from mer_ray.prediction.bundle_network import BundleNetwork
 
 OPSET = 20
-METADATA_KEY = "mer_ray"
+METADATA_KEY, INPUTS_KEY = "mer_ray", "mer_ray_inputs"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def export_onnx(folder: Path, out: Path, allow_plugins: bool = False) -> list[Ta
         )
     assert program is not None
     model = program.model_proto
-    onnx.helper.set_model_props(model, {METADATA_KEY: bundle.facts.model_dump_json()})
+    meaning = json.dumps([asdict(one) for one in inputs])
+    onnx.helper.set_model_props(model, {METADATA_KEY: bundle.facts.model_dump_json(), INPUTS_KEY: meaning})
     onnx.checker.check_model(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")

@@ -134,6 +134,11 @@ def check_speakers(bundle: Bundle, wanted: WantedClips) -> None:
             f"{bundle.folder}: normalises by speaker, and {num_unknown} of {len(wanted.speaker_ids)} clips have no speaker_id; "
             "give a manifest with speakers, or a bundle of a run with normalise: train"
         )
+    if bundle.needs_speakers and len(set(wanted.speaker_ids)) == len(wanted.speaker_ids):
+        raise RunError(
+            f"{bundle.folder}: normalises by the statistics of each speaker's own clips, and every speaker has one clip here; "
+            "give several clips of each, or a bundle of a run with normalise: train"
+        )
 
 
 def refuse_imported(bundle: Bundle, without: Collection[Modality]) -> None:

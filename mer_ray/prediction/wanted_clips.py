@@ -110,7 +110,7 @@ def clips_of_manifest(path: Path, splits: Sequence[str] | None, names: Sequence[
 
 
 def cut_windows(wanted: WantedClips, window_s: float, hop_s: float) -> WantedClips:
-    """Windows of `window_s` every `hop_s`; the last one ends with the recording, a recording shorter than a window is one.
+    """Windows of `window_s` every `hop_s`; the last one ends with the recording, a recording shorter than a window is one window.
 
     A sentence belongs to its whole clip, so windows have none (our choice).
 
@@ -139,12 +139,15 @@ def cut_windows(wanted: WantedClips, window_s: float, hop_s: float) -> WantedCli
 
 
 def window_starts(duration_s: float, window_s: float, hop_s: float) -> list[float]:
-    """Where windows start: at 0, then every hop until one reaches the end."""
+    """Where windows start: at 0, then every hop; one that would reach beyond the end starts earlier, so that all are of one length."""
     starts = [0.0]
     while starts[-1] + window_s < duration_s:
-        starts.append(len(starts) * hop_s)
-    # A start at or beyond the end (hop > window) has nothing in it.
-    return [start_s for start_s in starts if start_s < duration_s] or [0.0]
+        next_s = len(starts) * hop_s
+        # A start at or beyond the end (hop > window) has nothing in it.
+        if next_s >= duration_s:
+            break
+        starts.append(min(next_s, duration_s - window_s))
+    return starts
 
 
 def _rows_of(source: Source) -> list[dict[str, Any]]:

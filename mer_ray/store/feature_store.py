@@ -50,7 +50,7 @@ class FeatureStore:
 
         """
         name = self._corpus(corpus)
-        return read_pooled(self.store, name, resolve_encoder(self.store, name, encoder), layers, statistics, clip_ids)
+        return read_pooled(self.store, name, resolve_encoder(self.store, name, encoder), _listed(layers), statistics, clip_ids)
 
     def read_frames(
         self, encoder: str, layers: Sequence[str] | None = None, clip_ids: Sequence[str] | None = None, corpus: str | None = None
@@ -62,7 +62,7 @@ class FeatureStore:
 
         """
         name = self._corpus(corpus)
-        return read_sequences(self.store, name, resolve_encoder(self.store, name, encoder), layers, clip_ids)
+        return read_sequences(self.store, name, resolve_encoder(self.store, name, encoder), _listed(layers), clip_ids)
 
     def _corpus(self, given: str | None) -> str:
         found = self.corpora
@@ -74,3 +74,8 @@ class FeatureStore:
             what = "holds several corpora" if given is None else f"has no corpus {given!r}"
             raise StoreError(f"{self.store.url}: {what}; allowed: {', '.join(found)}")
         return str(given)
+
+
+def _listed(layers: Sequence[str] | None) -> Sequence[str] | None:
+    """One name is a list of one, and not of its letters."""
+    return [layers] if isinstance(layers, str) else layers

@@ -75,7 +75,7 @@ def write_bundle(
         streams=tuple(StreamFacts(name=spec.name, modality=spec.modality, dim=spec.dim) for spec in data.specs),
         normalise=config.normalise,
         temperature=calibration["temperature"] if calibration else 1.0,
-        calibrated_on=calibration["fitted_on"] if calibration else None,
+        calibrated_on=_calibrated_on(calibration, config) if calibration else None,
         protocol=facts["protocol"],
         num_clips=facts["num_clips"],
         scores={split: split_scores["mean"] for split, split_scores in scores["splits"].items()},
@@ -105,6 +105,11 @@ def _shares(counts_C: FloatArray) -> tuple[float, ...]:
     """Shares of the classes; equal ones where only values were labelled (our choice)."""
     counts_C = counts_C if counts_C.sum() > 0 else np.ones_like(counts_C)
     return tuple((counts_C / counts_C.sum()).tolist())
+
+
+def _calibrated_on(calibration: Mapping[str, Any], config: TrainConfig) -> str:
+    """Which clips the temperature was fitted on, and what else they had decided."""
+    return f"{calibration['fitted_on']}{', which also chose the epochs' if config.early_stopping else ''}"
 
 
 def _mean_of_known(value_N: FloatArray) -> float | None:

@@ -61,6 +61,8 @@ class SplitsProtocol(Config):
         names = [self.train, *([self.dev] if self.dev else []), *self.test]
         if len(set(names)) < len(names):
             raise ValueError(f"train, dev and test are different splits; these are {', '.join(names)}")
+        if self.dev is not None and "dev" in self.test:
+            raise ValueError(f"test: predictions of the dev split {self.dev!r} are kept under the name dev; rename the test split 'dev'")
         return self
 
 

@@ -57,5 +57,4 @@ def test_a_snippet_reads_the_store(number, work, capsys):
     assert len(BLOCKS) == 5
     exec(compile(BLOCKS[number], f"READING.md, block {number}", "exec"), {})
     printed = capsys.readouterr().out
-    print(printed)
     assert PRINTED[number] in printed

@@ -195,3 +195,9 @@ def test_a_damaged_file_of_a_run_is_one_line(corpus, damage, changes, message):
     with pytest.raises(RunError, match=message) as caught:
         train(corpus.config(**changes))
     assert "\n" not in str(caught.value)
+
+
+def test_a_corpus_of_values_without_emotions_is_trained_and_scored(tmp_path):
+    corpus = make_corpus(tmp_path, change={number: {"emotion": None} for number in range(61)})
+    summary = train(corpus.config(epochs=1))
+    assert "valence_ccc" in summary.scores["test"]["mean"] and "uar" not in summary.scores["test"]["mean"]

@@ -55,3 +55,9 @@ def test_where_and_how_fast_are_no_part_of_the_identity():
     same = make(out="elsewhere", store="other", num_workers=3, device="cpu", precision="float32", checkpoint_interval_s=0)
     assert identity_of(config) == identity_of(same)
     assert identity_of(config) != identity_of(make(seeds=[1]))
+
+
+def test_a_test_split_may_not_be_called_dev_beside_another_dev():
+    """Its predictions would take the place of dev's, and the temperature would be fitted on test."""
+    with pytest.raises(ConfigError, match="rename the test split 'dev'"):
+        parse_config(TrainConfig, {**BASE, "protocol": {"name": "splits", "dev": "test", "test": ["dev"]}}, "test")
