@@ -225,6 +225,8 @@ def predict(
     if sources and not config_file:
         given["bundle"] = sources.pop(0)
     given["files"] = sources or None
+    if out is None and not config_file and not any(word.startswith("out=") for word in overrides):
+        raise ConfigError("predict: name the file to write: -o predictions.csv (or .parquet)")
     flags = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
     _run_verb("predict", [*config_file, *overrides], print_config, dry_run, flags, {})
 

@@ -192,6 +192,8 @@ def _explain(config_class: type[BaseModel], item: dict[str, Any]) -> tuple[str, 
     if kind == "literal_error":
         allowed = [_unquoted(word) for word in context["expected"].replace(" or ", ", ").split(", ")]
         return dotted, f"{item['input']!r} is not allowed{nearest(str(item['input']), allowed)}"
+    if kind in ("tuple_type", "list_type"):
+        return dotted, f"a list is needed, in brackets: [...], not {item['input']!r}"
     message = item["msg"].removeprefix("Value error, ")
     shown = "" if kind == "value_error" or isinstance(item["input"], (dict, list)) else f", not {item['input']!r}"
     return dotted, f"{message[0].lower() + message[1:]}{shown}" if dotted else message

@@ -19,10 +19,11 @@ CHUNK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class FileFault:
-    """Why a file cannot be read, and what is allowed."""
+    """Why a file cannot be read, and what is allowed; `is_missing`: there is none."""
 
     what: str
     allowed: str
+    is_missing: bool = False
 
 
 def find_files(paths: Iterable[str], root: str) -> dict[str, int | FileFault]:
@@ -30,7 +31,7 @@ def find_files(paths: Iterable[str], root: str) -> dict[str, int | FileFault]:
     wanted = sorted(set(paths))
     if is_remote(root):
         sizes = _remote_sizes({parent_of(resolve_path(root, path)) for path in wanted})
-        missing = FileFault("no such object", f"an object below {root}")
+        missing = FileFault("no such object", f"an object below {root}", is_missing=True)
         return {path: sizes.get(resolve_path(root, path), missing) for path in wanted}
     return {path: _local_size(path, root) for path in wanted}
 
@@ -47,7 +48,7 @@ def _local_size(path: str, root: str) -> int | FileFault:
         with open(full, "rb"):
             return status.st_size
     except FileNotFoundError:
-        return FileFault("no such file", f"a file below {root}")
+        return FileFault("no such file", f"a file below {root}", is_missing=True)
     except OSError as error:
         return FileFault(f"cannot be opened: {error.strerror}", "a file that may be read")
 

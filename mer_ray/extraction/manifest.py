@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import BeforeValidator, Field, model_validator
 
 from mer_ray.core.config import where_or_how_fast
-from mer_ray.core.errors import MediaError
+from mer_ray.core.errors import ManifestError, MediaError
 from mer_ray.core.manifest import MANIFEST_SCHEMA, MEDIA_COLUMNS, PATH_COLUMNS, Manifest, ManifestFacts, resolve_path, write_manifest
 from mer_ray.core.plugins import PluginHost
 from mer_ray.core.progress import track
@@ -122,6 +122,11 @@ def _find(scan: Scan, facts: ManifestFacts, faults: Sequence[Fault]) -> tuple[di
             if path is not None and (scan.row_numbers[index], name) not in refused:
                 rows_of.setdefault(path, []).append((index, name))
     found = find_files(rows_of, facts.root)
+    if len(found) > 1 and all(isinstance(result, FileFault) and result.is_missing for result in found.values()):
+        raise ManifestError(
+            f"{facts.root}: none of the {len(found)} files is there, e.g. {next(iter(found))!r}; correct the paths, or mount their place; "
+            "of a table, corpus.root is the folder that its paths are relative to"
+        )
     more = [
         scan.fault(index, name, f"{path!r} {result.what}", result.allowed)
         for path, result in found.items()

@@ -31,6 +31,7 @@ from mer_ray.training.bundle_facts import (
     MemberFacts,
     StreamFacts,
     read_bundle_facts,
+    read_train_clips,
 )
 
 PREDICT_BATCH_SIZE = 2048
@@ -76,6 +77,11 @@ class Bundle:
             for part in [(layer,) for layer in layers] if config.combine == "separate" else [layers]:
                 found.append((next(streams), config, part))
         return found
+
+    @cached_property
+    def train_clips(self) -> frozenset[str]:
+        """Digests of the clips that any of the models was trained on."""
+        return read_train_clips(self.folder)
 
     @property
     def needs_speakers(self) -> bool:

@@ -1,5 +1,6 @@
 """`mer-ray bundle`: several runs as one bundle, whose predictions are averaged with weights."""
 
+import itertools
 import os
 import shutil
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ from mer_ray.training.bundle_facts import (
     GroupFacts,
     Positive,
     read_bundle_facts,
+    read_train_clips,
     write_bundle_facts,
+    write_train_clips,
 )
 from mer_ray.training.model_card import write_card
 
@@ -96,6 +99,7 @@ def _write_joint(config: BundleConfig, folders: Sequence[Path], parts: Sequence[
             "groups": tuple(groups),
         }
     )
+    write_train_clips(new, itertools.chain.from_iterable(read_train_clips(folder) for folder in folders))
     write_text(new / CARD_NAME, write_card(joint))
     write_bundle_facts(new, joint)
     return groups

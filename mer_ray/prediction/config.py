@@ -9,7 +9,6 @@ from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.media_types import Modality
 from mer_ray.core.plugins import PluginHost
 from mer_ray.decoders.limits import MediaLimits
-from mer_ray.prediction.submission import SubmissionFormat
 
 
 class PredictConfig(PluginHost):
@@ -32,7 +31,7 @@ class PredictConfig(PluginHost):
     window_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     hop_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     abstain_below: float = Field(0.0, ge=0, le=1)
-    format: SubmissionFormat | Literal["table"] = "table"
+    format: Literal["table", "mer2023", "mer2024", "mer2025"] = "table"
     candidates: Path | None = where_or_how_fast(None)
     weights: dict[str, str] = where_or_how_fast({})
     limits: MediaLimits = where_or_how_fast(MediaLimits())

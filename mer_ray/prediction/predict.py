@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from mer_ray.core.artefacts import write_text
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import write_manifest
+from mer_ray.core.media_types import MODALITIES, Modality
 from mer_ray.core.table import Table
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.extract import extract
@@ -19,7 +20,7 @@ from mer_ray.prediction.bundle import Bundle, load_bundle
 from mer_ray.prediction.bundle_encoders import bundle_encoders, is_imported
 from mer_ray.prediction.clip_features import ClipFeatures, read_clip_features
 from mer_ray.prediction.config import PredictConfig
-from mer_ray.prediction.prediction_table import PRIOR, write_predictions
+from mer_ray.prediction.prediction_table import PRIOR, TRAINED_ON, write_predictions
 from mer_ray.prediction.recogniser import Recogniser, check_speakers, predict_table, refuse_imported, with_windows
 from mer_ray.prediction.submission import check_task, complete, read_candidates, to_submission
 from mer_ray.prediction.wanted_clips import WantedClips, clips_of_files, clips_of_manifest
@@ -33,7 +34,7 @@ class PredictSummary:
 
     out: Path
     table: pa.Table
-    num_modalities: int
+    modalities: tuple[Modality, ...]
 
     @property
     def num_prior(self) -> int:
@@ -41,20 +42,29 @@ class PredictSummary:
         return int(pc.sum(pc.equal(self.table["used"], PRIOR)).as_py() or 0)
 
     @property
-    def num_partial(self) -> int:
-        """Rows that some modality lacks, the prior ones not counted."""
-        used = [text.count("+") + 1 for text in self.table["used"].to_pylist() if text != PRIOR]
-        return sum(count < self.num_modalities for count in used)
+    def num_with(self) -> dict[Modality, int]:
+        """Rows that had each of the bundle's modalities."""
+        used = [text.split("+") for text in self.table["used"].to_pylist()]
+        return {name: sum(name in names for names in used) for name in self.modalities}
 
     def tables(self) -> list[Table]:
         """For people: what is in the file, and what of it to mistrust."""
         counts = Counter(self.table["emotion"].to_pylist())
         total = self.table.num_rows
         rows = tuple((name, count, f"{count / total:.1%}") for name, count in counts.most_common())
-        notes = [f"{self.num_partial} of {total} rows lack a modality, {self.num_prior} are the prior because nothing could be read"]
+        lacking = [f"{total - self.num_with[name]} have no {name}" for name in self.num_with if self.num_with[name] < total]
+        notes = [f"of {total} rows {', '.join(lacking)}"] if lacking else []
+        notes += [f"{self.num_prior} rows are the prior because nothing could be read"] if self.num_prior else []
         num_abstained = int(pc.sum(self.table["abstained"]).as_py() or 0)
         notes += [f"{num_abstained} rows are marked as abstained"] if num_abstained else []
-        failed = [(row["clip_id"], row["note"]) for row in self.table.select(["clip_id", "note"]).to_pylist() if row["note"]]
+        rows_noted = [row for row in self.table.select(["clip_id", "note"]).to_pylist() if row["note"]]
+        num_trained = sum(TRAINED_ON in row["note"] for row in rows_noted)
+        if num_trained:
+            notes.append(
+                f"{num_trained} of {total} rows are of clips that the models were trained on: scores of these are too good; "
+                "the run's own predictions/ are of models that had not seen them"
+            )
+        failed = [(row["clip_id"], row["note"]) for row in rows_noted if row["note"] != TRAINED_ON]
         notes += [f"{clip_id}: {note}" for clip_id, note in failed[:MAX_SHOWN]]
         notes += [f"and {len(failed) - MAX_SHOWN} more, see the column note"] if len(failed) > MAX_SHOWN else []
         return [Table("Predictions", ("emotion", "rows", "share"), rows, (*notes, f"predictions: {self.out}"))]
@@ -79,8 +89,8 @@ def predict(config: PredictConfig) -> PredictSummary:
         table = complete(table, names, bundle.facts)
     write_predictions(table if config.format == "table" else to_submission(table, config.format), config.out)
     shutil.rmtree(_work_folder(config), ignore_errors=True)
-    modalities = {stream.modality for group in bundle.facts.groups for stream in group.streams}
-    return PredictSummary(config.out, table, len(modalities))
+    read = {stream.modality for group in bundle.facts.groups for stream in group.streams}
+    return PredictSummary(config.out, table, tuple(name for name in MODALITIES if name in read))
 
 
 def _wanted(config: PredictConfig, names: list[str] | None) -> WantedClips:

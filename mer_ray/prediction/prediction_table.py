@@ -21,6 +21,7 @@ from mer_ray.prediction.bundle import BundlePredictions
 from mer_ray.prediction.wanted_clips import WantedClips
 
 PRIOR = "nothing: this is the prior"
+TRAINED_ON = "the models were trained on this clip"
 
 
 @dataclass(frozen=True)

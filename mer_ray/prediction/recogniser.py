@@ -13,8 +13,9 @@ from mer_ray.decoders.limits import MediaLimits
 from mer_ray.prediction.bundle import Bundle, load_bundle
 from mer_ray.prediction.bundle_encoders import bundle_encoders, is_imported
 from mer_ray.prediction.clip_features import ClipEncoder, ClipFeatures, absent_features
-from mer_ray.prediction.prediction_table import ClipPrediction, make_table, to_predictions
+from mer_ray.prediction.prediction_table import TRAINED_ON, ClipPrediction, make_table, to_predictions
 from mer_ray.prediction.wanted_clips import Source, WantedClips, clips_of_files, cut_windows
+from mer_ray.training.bundle_facts import clip_digest
 
 
 class Recogniser:
@@ -118,7 +119,11 @@ def predict_table(bundle: Bundle, wanted: WantedClips, encoded: ClipFeatures, ab
         key: encoded.by_key.get(key) or absent_features(record, layers[key], len(wanted.source_ids)) for key, record in records.items()
     }
     predictions = bundle.predict_features(features, wanted.speaker_ids)
-    return make_table(wanted, predictions, encoded.faults, bundle.facts.task, abstain_below)
+    notes = {clip_id: list(dict.fromkeys(faults)) for clip_id, faults in encoded.faults.items()}
+    for clip_id, source_id in zip(wanted.clip_ids, wanted.source_ids, strict=True):
+        if clip_digest(wanted.manifest.facts.corpus, source_id) in bundle.train_clips:
+            notes.setdefault(clip_id, []).append(TRAINED_ON)
+    return make_table(wanted, predictions, notes, bundle.facts.task, abstain_below)
 
 
 def check_speakers(bundle: Bundle, wanted: WantedClips) -> None:

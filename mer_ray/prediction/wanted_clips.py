@@ -160,7 +160,11 @@ def _rows_of(source: Source) -> list[dict[str, Any]]:
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.exists(path):
         raise ManifestError(f"{path}: no such file or folder; correct its name")
-    return _rows_below(path) if os.path.isdir(path) else [_row(path)]
+    if os.path.isdir(path):
+        return _rows_below(path)
+    if not path.lower().endswith((*VIDEO_SUFFIXES, *AUDIO_SUFFIXES)):
+        raise ManifestError(f"{path}: no media file that is read; allowed: {', '.join((*VIDEO_SUFFIXES, *AUDIO_SUFFIXES))}; convert it")
+    return [_row(path)]
 
 
 def _rows_below(folder: str) -> list[dict[str, Any]]:

@@ -2,17 +2,19 @@
 
 <bundle>/bundle.json, README.md (the model card), members/<name>.safetensors
 <bundle>/plugins/<sha8>-<name>.py               the files of the user whose code it runs
+<bundle>/train_clips.txt                        digests of the clips that any of its models was trained on, a line each
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from mer_ray.batching import Normalise, StreamConfig
-from mer_ray.core.artefacts import write_json
+from mer_ray.core.artefacts import write_json, write_text
 from mer_ray.core.batch import StreamSpec, TaskSpec
-from mer_ray.core.config import Config
+from mer_ray.core.config import Config, digest_of
 from mer_ray.core.errors import RunError
 from mer_ray.core.media_types import Modality
 from mer_ray.store.record import EncoderRecord
@@ -21,6 +23,7 @@ FACTS_NAME = "bundle.json"
 CARD_NAME = "README.md"
 MEMBERS_FOLDER = "members"
 PLUGINS_FOLDER = "plugins"
+TRAIN_CLIPS_NAME = "train_clips.txt"
 # A bundle that was changed by hand, or by chance, must not predict NaN.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -69,6 +72,7 @@ class GroupFacts(Config):
     temperature: Positive = 1.0
     calibrated_on: str | None = None
     protocol: str
+    num_trained: PositiveInt
     num_clips: dict[str, int]
     scores: dict[str, dict[str, float]]
     members: tuple[MemberFacts, ...] = Field(min_length=1)
@@ -132,6 +136,29 @@ def read_bundle_facts(folder: Path) -> BundleFacts:
         raise RunError(
             f"{path}: not a bundle that this version reads ({place}: {reason['msg']}); make it anew, or use the mer_ray that wrote it"
         ) from error
+
+
+def clip_digest(corpus: str, clip_id: str) -> str:
+    """What a bundle keeps of a training clip: enough to know it again, and not its name."""
+    return digest_of([corpus, clip_id])[:16]
+
+
+def read_train_clips(folder: Path) -> frozenset[str]:
+    """The digests of the clips that any model of a bundle was trained on.
+
+    Raises:
+        RunError: the file is missing.
+
+    """
+    path = folder / TRAIN_CLIPS_NAME
+    if not path.is_file():
+        raise RunError(f"{path}: is missing; copy the bundle again, whole")
+    return frozenset(path.read_text(encoding="ascii").split())
+
+
+def write_train_clips(folder: Path, digests: Iterable[str]) -> None:
+    """Write them, each once."""
+    write_text(folder / TRAIN_CLIPS_NAME, "".join(f"{digest}\n" for digest in sorted(set(digests))))
 
 
 def write_bundle_facts(folder: Path, facts: BundleFacts) -> None:

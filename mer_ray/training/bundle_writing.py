@@ -32,7 +32,9 @@ from mer_ray.training.bundle_facts import (
     GroupFacts,
     MemberFacts,
     StreamFacts,
+    clip_digest,
     write_bundle_facts,
+    write_train_clips,
 )
 from mer_ray.training.checkpoint import read_checkpoint
 from mer_ray.training.config import TrainConfig
@@ -67,6 +69,7 @@ def write_bundle(
         file.write_to(root / PLUGINS_FOLDER)
     records = [_copy_plugin(config, data.corpus, record, root) for record in _records(config, data.corpus)]
     fits = [folder.fit_folder(partition.fold, seed) for partition in found for seed in config.seeds]
+    train_rows = np.unique(np.concatenate([partition.train for partition in found]))
     calibration = scores.get("calibration")
     group = GroupFacts(
         run=facts["name"],
@@ -77,12 +80,12 @@ def write_bundle(
         temperature=calibration["temperature"] if calibration else 1.0,
         calibrated_on=_calibrated_on(calibration, config) if calibration else None,
         protocol=facts["protocol"],
+        num_trained=len(train_rows),
         num_clips=facts["num_clips"],
         scores={split: split_scores["mean"] for split, split_scores in scores["splits"].items()},
         members=tuple(_write_member(root, fit) for fit in fits),
     )
     corpus = read_manifest(config.manifest).facts
-    train_rows = np.unique(np.concatenate([partition.train for partition in found]))
     counts_C = data.class_counts(train_rows)
     bundle = BundleFacts(
         mer_ray=versions()["mer-ray"],
@@ -97,6 +100,7 @@ def write_bundle(
         encoders={record.key: record for record in records},
         groups=(group,),
     )
+    write_train_clips(root, (clip_digest(data.corpus, data.clip_ids[row]) for row in train_rows))
     write_text(root / CARD_NAME, write_card(bundle))
     write_bundle_facts(root, bundle)
 

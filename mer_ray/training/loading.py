@@ -45,6 +45,11 @@ def load_training_data(config: TrainConfig) -> TrainingData:
         raise RunError(f"{config.manifest}: {wanted}, or choose another protocol (protocol.name=folds or splits)")
     clip_ids = rows["clip_id"].to_pylist()
     streams, num_failed = _read_streams(config, manifest.facts.corpus, clip_ids)
+    if not any(stream.present_N.any() for stream in streams):
+        raise RunError(
+            f"{config.store}: none of the {len(clip_ids)} clips has any of the inputs {', '.join(stream.spec.name for stream in streams)}; "
+            "take inputs that this corpus has, or extract them"
+        )
     return TrainingData(
         corpus=manifest.facts.corpus,
         task=TaskSpec(classes, tuple(config.values)),

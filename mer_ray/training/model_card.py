@@ -80,12 +80,17 @@ def _group_lines(group: GroupFacts, is_one_of_several: bool) -> list[str]:
     if group.calibrated_on is None:
         calibration = "Its probabilities are not calibrated: there were no development clips to fit a temperature on."
     else:
-        calibration = f"Probabilities are softened by the temperature {group.temperature:.3f}, fitted on {group.calibrated_on}."
+        effect = "softer" if group.temperature > 1 else "sharper"
+        calibration = (
+            f"Log probabilities are divided by the temperature {group.temperature:.3f}, which makes them {effect}; "
+            f"it was fitted on: {group.calibrated_on}."
+        )
     return [
         f"## {group.run}",
         "",
         f"{len(group.members)} models of folds and seeds, whose probabilities and values are averaged{weight}.",
-        f"Trained by the protocol: {group.protocol}. Clips: {clips}. Normalisation: {group.normalise}.",
+        f"Trained on {group.num_trained} clips by the protocol: {group.protocol}. Scored clips: {clips}.",
+        f"Normalisation: {group.normalise}.",
         calibration,
         "",
         "Scores of single models on clips that they were not trained on, mean over the seeds; their average is usually a little better:",

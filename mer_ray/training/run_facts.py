@@ -70,6 +70,10 @@ def notes_on(data: TrainingData, found: list[Partition]) -> list[str]:
         f"{count} of {data.num_clips} clips failed in the extraction of {encoder}: they count as lacking it"
         for encoder, count in data.num_failed.items()
     ]
+    for stream in data.streams:
+        num_present = int(stream.present_N.sum())
+        if 2 * num_present < data.num_clips:
+            notes.append(f"{num_present} of {data.num_clips} clips have the input {stream.spec.name}: it decides little")
     for partition in found:
         counts_C = data.class_counts(partition.train)
         absent = [name for name, count in zip(data.task.classes, counts_C, strict=True) if count == 0]

@@ -116,3 +116,11 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str, expe
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"absent\.yaml: no such config file"):
         load_yaml(tmp_path / "absent.yaml")
+
+
+def test_a_word_where_a_list_is_needed():
+    class Listed(Config):
+        names: tuple[str, ...]
+
+    with pytest.raises(ConfigError, match=r"names: a list is needed, in brackets: \[...\], not 'spectral'"):
+        parse_config(Listed, {"names": "spectral"}, "test")

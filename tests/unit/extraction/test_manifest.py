@@ -276,3 +276,10 @@ def test_the_shared_speech_corpus_by_speakers(shared_data: Path, tmp_path: Path)
     # All files of this copy are cut or padded to two seconds.
     assert manifest.table["duration_s"].to_pylist() == pytest.approx([2.0] * 243)
     assert all(Path(str(clip.path)).is_file() for clip in manifest.clips())
+
+
+def test_a_table_whose_files_lie_elsewhere_is_one_line(tmp_path: Path) -> None:
+    rows = [f"clip{number},sounds/{number}.wav,,,,,,," for number in range(60)]
+    (line,) = error_lines(config_of(tmp_path, rows, keep_going=True))
+    assert line.startswith(f"{tmp_path}: none of the 60 files is there, e.g. 'sounds/")
+    assert "corpus.root is the folder that its paths are relative to" in line

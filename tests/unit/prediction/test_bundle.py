@@ -15,6 +15,9 @@ from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.models import AttentionConfig
 from mer_ray.prediction.bundle import load_bundle
 from mer_ray.prediction.clip_features import absent_features, read_clip_features
+from mer_ray.prediction.prediction_table import TRAINED_ON
+from mer_ray.prediction.recogniser import predict_table
+from mer_ray.prediction.wanted_clips import clips_of_manifest
 from mer_ray.training import train
 from mer_ray.training.bundle_facts import read_bundle_facts, write_bundle_facts
 
@@ -229,3 +232,13 @@ def test_a_model_with_tied_weights_becomes_a_bundle(tmp_path):
     model = {"name": "plugin", "file": str(tmp_path / "tied.py"), "class": "MeanConfig"}
     train(made.config(model=model, allow_plugins=True, epochs=1))
     load_bundle(tmp_path / "run" / "bundle", "cpu", allow_plugins=True)
+
+
+def test_clips_that_the_models_were_trained_on_are_named(corpus, splits_bundle):
+    bundle = load_bundle(splits_bundle, "cpu")
+    wanted = clips_of_manifest(corpus.folder / "manifest.parquet", None, None)
+    read = read_clip_features(str(corpus.folder / "store"), "planted", bundle.facts.encoders, bundle.layers, wanted.clip_ids)
+    noted = {row["clip_id"] for row in predict_table(bundle, wanted, read, 0.0).to_pylist() if row["note"] == TRAINED_ON}
+    assert noted == {row["clip_id"] for row in corpus.rows if row["split"] == "train"}
+    assert bundle.facts.groups[0].num_trained == len(noted) == 24
+    assert not any(row["clip_id"] in (splits_bundle / "train_clips.txt").read_text() for row in corpus.rows)

@@ -49,3 +49,15 @@ def test_the_card_says_what_was_trained_and_how_well(folds_bundle):
     assert f"| weighted_f1 | {facts.groups[0].scores['test']['weighted_f1']:.3f} |" in card
     for key in facts.encoders:
         assert f"| {key} | " in card
+
+
+def test_the_card_says_which_way_the_temperature_works(folds_bundle):
+    facts = read_bundle_facts(folds_bundle)
+
+    def card(temperature):
+        group = facts.groups[0].model_copy(update={"temperature": temperature, "calibrated_on": "other folds"})
+        return write_card(facts.model_copy(update={"groups": (group,)}))
+
+    assert "temperature 0.620, which makes them sharper; it was fitted on: other folds" in card(0.62)
+    assert "temperature 1.700, which makes them softer" in card(1.7)
+    assert "Trained on 48 clips by the protocol: folds." in card(1.0)

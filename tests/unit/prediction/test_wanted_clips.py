@@ -150,3 +150,9 @@ def test_windows_have_real_lengths(tmp_path: Path, lengths):
     write_wave(tmp_path / "a.wav", tone(0.5).T)
     with pytest.raises(ConfigError, match="lengths in seconds, above 0 and finite"):
         with_windows(clips_of_files([tmp_path / "a.wav"], LIMITS), *lengths)
+
+
+def test_a_named_file_that_is_no_media_is_refused(tmp_path: Path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ManifestError, match=r"notes.txt: no media file that is read; allowed: .mp4, "):
+        clips_of_files([tmp_path / "notes.txt"], LIMITS)

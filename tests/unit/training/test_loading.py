@@ -4,6 +4,7 @@ from training_corpus import CLASSES, make_corpus
 
 from mer_ray.core.errors import ConfigError, ManifestError, RunError, StoreError
 from mer_ray.training.loading import load_training_data
+from mer_ray.training.run_facts import notes_on
 
 
 def test_features_and_labels_come_in_the_order_of_the_manifest(corpus):
@@ -73,3 +74,12 @@ def test_the_digest_follows_labels_and_encoders(corpus, tmp_path_factory):
     assert load_training_data(corpus.config(out="elsewhere", seeds=[4])).digest() == digest
     other = make_corpus(tmp_path_factory.mktemp("other"), change={0: {"emotion": None}})
     assert load_training_data(other.config()).digest() != digest
+
+
+def test_inputs_that_no_clip_has_are_refused(tmp_path):
+    """Every seventh clip has no picture: a corpus of only these."""
+    corpus = make_corpus(tmp_path, num_clips=29, change={number: {"fold": None} for number in range(29) if number % 7})
+    with pytest.raises(RunError, match="none of the 5 clips has any of the inputs face; take inputs that this corpus has"):
+        load_training_data(corpus.config(inputs=[{"encoder": "face"}]))
+    data = load_training_data(corpus.config())
+    assert notes_on(data, []) == ["0 of 5 clips have the input face: it decides little"]
