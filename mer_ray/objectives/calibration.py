@@ -10,7 +10,6 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 # Beyond these no run that has learned anything lies; a model that is always right would ask for a temperature of 0.
 TEMPERATURE_BOUNDS = (0.05, 20.0)
@@ -64,6 +63,9 @@ def calibration_error(probabilities_NC: Tensor, label_N: Tensor, num_bins: int =
     known_N = label_N >= 0
     if not known_N.any():
         return None
+    # Loaded where it is used: see objectives/metrics.py.
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     kept_NC = probabilities_NC[known_N].clamp(0, BELOW_ONE)
     return float(multiclass_calibration_error(kept_NC, label_N[known_N], kept_NC.shape[1], n_bins=num_bins, norm="l1"))
 

@@ -1,5 +1,7 @@
 """Metrics, errors and correlations by torchmetrics; a metric without a labelled clip is absent.
 
+torchmetrics is loaded where it is used: it takes seconds (it loads torchvision), which whoever mistyped a path would wait for, too.
+
 Shapes: N clips, n of them labelled, C classes, R resamples of the clips (1 = the clips as they are).
 """
 
@@ -8,8 +10,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix, multiclass_stat_scores
-from torchmetrics.functional.regression import concordance_corrcoef, mean_squared_error
 
 LOWER_IS_BETTER = "_mse"
 EMOTION_METRICS = ("weighted_f1", "macro_f1", "uar", "accuracy")
@@ -121,9 +121,12 @@ class _Picked:
         scores: dict[str, Tensor] = {}
         if self.emotion is not None:
             scores |= _emotion_scores(*self.emotion, self.num_classes)
+        if self.values:
+            from torchmetrics.functional import regression
+
         for name, (predicted_RN, label_RN) in self.values.items():
             scores[f"{name}_ccc"] = _concordance(predicted_RN, label_RN)
-            scores[f"{name}_mse"] = mean_squared_error(predicted_RN.T, label_RN.T, num_outputs=len(predicted_RN)).reshape(-1)
+            scores[f"{name}_mse"] = regression.mean_squared_error(predicted_RN.T, label_RN.T, num_outputs=len(predicted_RN)).reshape(-1)
         if "weighted_f1" in scores and "valence_mse" in scores:
             scores["mer2023"] = scores["weighted_f1"] - 0.25 * scores["valence_mse"]
         return scores
@@ -164,24 +167,30 @@ def _concordance(predicted_RN: Tensor, label_RN: Tensor) -> Tensor:
     ccc_R = torch.where(constant_R & constant_label_R, torch.nan, 0.0).double()
     varied_R = ~(constant_R | constant_label_R)
     if varied_R.any():
+        from torchmetrics.functional import regression
+
         # torchmetrics warns and gives NaN for constants, so it sees the others only.
-        ccc_R[varied_R] = concordance_corrcoef(predicted_RN[varied_R].T.squeeze(1), label_RN[varied_R].T.squeeze(1)).reshape(-1)
+        ccc_R[varied_R] = regression.concordance_corrcoef(predicted_RN[varied_R].T.squeeze(1), label_RN[varied_R].T.squeeze(1)).reshape(-1)
     return ccc_R
 
 
 def confusion(outcome: Outcome) -> list[list[int]]:
     """Counts (C, C) of labelled clips; rows are labels."""
+    from torchmetrics.functional import classification
+
     known_N = outcome.label_N >= 0
-    counts_CC = multiclass_confusion_matrix(outcome.predicted_N[known_N], outcome.label_N[known_N], outcome.num_classes)
+    counts_CC = classification.multiclass_confusion_matrix(outcome.predicted_N[known_N], outcome.label_N[known_N], outcome.num_classes)
     return [[int(count) for count in row] for row in counts_CC]
 
 
 def per_class(outcome: Outcome) -> list[dict[str, float]]:
     """Precision, recall, F1 (0 where undefined, as scikit-learn's) and support of every class, in order."""
+    from torchmetrics.functional import classification
+
     known_N = outcome.label_N >= 0
     if not known_N.any():
         return [{"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0.0} for _ in range(outcome.num_classes)]
-    counts_C5 = multiclass_stat_scores(outcome.predicted_N[known_N], outcome.label_N[known_N], outcome.num_classes, average="none")
+    counts_C5 = classification.multiclass_stat_scores(outcome.predicted_N[known_N], outcome.label_N[known_N], outcome.num_classes, average="none")
     rows = []
     for hit, false, _, missed, support in counts_C5.reshape(outcome.num_classes, 5).tolist():
         precision, recall = hit / max(hit + false, 1), hit / max(support, 1)
