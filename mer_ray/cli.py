@@ -248,21 +248,27 @@ def evaluate(
     metric: Annotated[str | None, typer.Option("--metric", help="Put this figure first, for emotion and values.")] = None,
     classes: Annotated[str | None, typer.Option("--classes", help="The allowed emotions in order, with commas.")] = None,
     train_labels: Annotated[Path | None, typer.Option("--train-labels", help="Compare the balance of classes with these.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Where the scores go, as JSON.")] = Path("scores.json"),
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the scores as JSON there; nowhere by default.")] = None,
 ) -> None:
     """Score files of predictions by a challenge's rule; compare several."""
-    from mer_ray.prediction.evaluate import evaluate
-    from mer_ray.prediction.evaluation_config import EvaluateConfig
+    from mer_ray.prediction.evaluate import evaluate, score_predictions
+    from mer_ray.prediction.evaluation_config import EvaluateConfig, ScoringConfig
 
     given: dict[str, Any] = {"predictions": predictions, "labels": labels, "protocol": protocol, "split": split, "metric": metric}
-    given |= {"classes": classes.split(",") if classes else None, "train_labels": train_labels, "out": out}
-    _show(evaluate(parse_config(EvaluateConfig, given, "mer-ray evaluate")).tables(), _console())
+    given |= {"classes": classes.split(",") if classes else None, "train_labels": train_labels}
+    if out is None:
+        summary = score_predictions(parse_config(ScoringConfig, given, "mer-ray evaluate"))
+    else:
+        summary = evaluate(parse_config(EvaluateConfig, {**given, "out": out}, "mer-ray evaluate"))
+    _show(summary.tables(), _console())
 
 
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
-    out: Annotated[Path | None, typer.Option("--out", help="The HTML page (report.html), or the table's file.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The HTML page (report.html), or the table's file.", show_default=False)
+    ] = None,
     metric: Annotated[
         str | None, typer.Option("--metric", help="What orders the runs: weighted_f1 (or the first of --metrics), uar, ...")
     ] = None,

@@ -13,11 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mer_ray.core.batch import VALUE_NAMES
+from mer_ray.core.counting import say_count
 from mer_ray.core.errors import PredictionError
 from mer_ray.core.media_types import BoolArray
 from mer_ray.corpora.cells import CellError, is_unknown, read_cell
 from mer_ray.corpora.mertools_labels import UNKNOWN_VALENCE
 from mer_ray.corpora.table_source import RawTable, read_table
+from mer_ray.prediction.prediction_table import TRAINED_ON
 
 ID_COLUMNS = ("clip_id", "name")
 EMOTION_COLUMNS = ("emotion", "discrete")
@@ -31,7 +33,7 @@ ValueArray = npt.NDArray[np.float64]
 class ClipTable:
     """N rows; `emotions` and the others are None where the file has no such column, a cell is None (values: NaN) where unknown.
 
-    `classes` are those of its `prob_` columns, or of the manifest that it is.
+    `classes` are those of its `prob_` columns, or of the manifest that it is. `trained_on` is where its column `note` says so.
     """
 
     path: Path
@@ -42,16 +44,19 @@ class ClipTable:
     splits: list[str | None] | None = None
     abstained: BoolArray | None = None
     classes: tuple[str, ...] | None = None
+    trained_on: BoolArray | None = None
 
 
 def read_clip_table(path: Path, is_challenge: bool) -> ClipTable:
     """Read a table; a valence of -10 is unknown where a challenge writes it: in its own files, or under its protocol.
 
     Raises:
-        ManifestError: no such file, or no table.
-        PredictionError: it is empty, lacks columns, or has cells that cannot be read; a line per kind of fault.
+        ManifestError: no table.
+        PredictionError: no such file, or it is empty, lacks columns, or has cells that cannot be read; a line per kind of fault.
 
     """
+    if not path.exists():
+        raise PredictionError(f"{path}: no such file; correct its name, or its folder")
     if path.is_file() and path.stat().st_size == 0:
         raise PredictionError(f"{path}: the file is empty; it needs a header and a row per clip")
     raw = read_table(str(path), None)
@@ -60,12 +65,12 @@ def read_clip_table(path: Path, is_challenge: bool) -> ClipTable:
     emotion_column = _one_of(path, names, EMOTION_COLUMNS)
     if id_column is None:
         raise PredictionError(f"{path}: has no column {' or '.join(ID_COLUMNS)}; its columns: {', '.join(names)}")
-    faults = [f"{path}: {len(raw.faults)} rows have too few or too many cells, e.g. {raw.faults[0]}"] if raw.faults else []
+    faults = [f"{path}: {say_count(len(raw.faults), 'row')} with too few or too many cells, e.g. {raw.faults[0]}"] if raw.faults else []
     if not raw.row_numbers and not faults:
         raise PredictionError(f"{path}: has a header but no row; it needs a row per clip")
     reader = _Reader(path, raw, faults)
     clip_ids = reader.texts(id_column)
-    reader.add_fault(id_column, [place for place, clip_id in enumerate(clip_ids) if clip_id is None], "say no name")
+    reader.add_fault(id_column, [place for place, clip_id in enumerate(clip_ids) if clip_id is None], "without a name")
     values = {name: reader.numbers(name) for name in VALUE_NAMES if name in names}
     if "valence" in values and (is_challenge or emotion_column == "discrete"):
         values["valence"][values["valence"] == UNKNOWN_VALENCE] = np.nan
@@ -78,6 +83,7 @@ def read_clip_table(path: Path, is_challenge: bool) -> ClipTable:
         reader.texts("split") if "split" in names else None,
         reader.flags("abstained") if "abstained" in names else None,
         tuple(name.removeprefix(PROBABILITY) for name in names if name.startswith(PROBABILITY)) or None,
+        reader.mentions("note", TRAINED_ON) if "note" in names else None,
     )
     if faults:
         raise PredictionError("\n".join(faults))
@@ -109,8 +115,12 @@ class _Reader:
     def flags(self, column: str) -> BoolArray:
         """True and false, also as CSV writes them; an empty cell is no."""
         cells = [False if is_unknown(cell) else YES_NO.get(str(cell).strip().lower()) for cell in self.raw.columns[column]]
-        self.add_fault(column, [place for place, cell in enumerate(cells) if cell is None], "are neither true nor false")
+        self.add_fault(column, [place for place, cell in enumerate(cells) if cell is None], "neither true nor false")
         return np.asarray([bool(cell) for cell in cells], dtype=bool)
+
+    def mentions(self, column: str, text: str) -> BoolArray:
+        """Where cells hold a text; files of others may hold anything there."""
+        return np.asarray([isinstance(cell, str) and text in cell for cell in self.raw.columns[column]], dtype=bool)
 
     def _convert(self, column: str, kind: pa.DataType) -> list[Any]:
         converted, wrong, allowed = [], [], ""
@@ -128,4 +138,4 @@ class _Reader:
         """One line for all rows at these places."""
         if places:
             cell, row = self.raw.columns[column][places[0]], self.raw.row_numbers[places[0]]
-            self.faults.append(f"{self.path}: {column}: {len(places)} cells, e.g. {cell!r} in row {row}, {what}")
+            self.faults.append(f"{self.path}: {column}: {say_count(len(places), 'cell')}, e.g. {cell!r} in row {row}, {what}")

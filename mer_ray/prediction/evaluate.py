@@ -1,6 +1,6 @@
 """`mer-ray evaluate`: predictions and labels in, the official figure and what stands beside it out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from mer_ray.core.table import Table
 from mer_ray.prediction.agreement import agreement, class_shares
 from mer_ray.prediction.clip_table import ClipTable, read_clip_table
 from mer_ray.prediction.comparison import compare_files
-from mer_ray.prediction.evaluation_config import EvaluateConfig
+from mer_ray.prediction.evaluation_config import EvaluateConfig, ScoringConfig
 from mer_ray.prediction.evaluation_tables import evaluation_tables
 from mer_ray.prediction.file_scores import score_file
 from mer_ray.prediction.labels import Labels, check_labels, label_classes, read_label_table
@@ -24,10 +24,10 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class EvaluationSummary:
-    """Where the scores lie, and what they are: the content of the JSON file."""
+    """What the scores are, the content of the JSON file, and where that lies, if it was written."""
 
-    path: Path
     facts: dict[str, Any]
+    path: Path | None = None
 
     def tables(self) -> list[Table]:
         """Scores, classes, differences, agreement and balance, for a terminal."""
@@ -35,7 +35,19 @@ class EvaluationSummary:
 
 
 def evaluate(config: EvaluateConfig) -> EvaluationSummary:
-    """Score files of predictions by a protocol's rule, compare them, write the scores atomically.
+    """Score, compare, and write the scores atomically.
+
+    Raises:
+        ManifestError, PredictionError: as `score_predictions`.
+
+    """
+    summary = replace(score_predictions(config), path=config.out)
+    write_json(config.out, summary.facts)
+    return summary
+
+
+def score_predictions(config: ScoringConfig) -> EvaluationSummary:
+    """Score files of predictions by a protocol's rule, and compare them.
 
     Raises:
         ManifestError, PredictionError: a file cannot be read, or predictions and labels do not fit; a line per fault.
@@ -77,8 +89,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationSummary:
         "agreement": agreement(tables) if len(tables) > 1 and protocol.has_emotions else None,
         "balance": _balance(config, label_table, tables, classes),
     }
-    write_json(config.out, facts)
-    return EvaluationSummary(config.out, facts)
+    return EvaluationSummary(facts)
 
 
 def _check_all(tables: list[ClipTable], labels: Labels, protocol: Protocol) -> list[FilePredictions]:
@@ -94,7 +105,7 @@ def _check_all(tables: list[ClipTable], labels: Labels, protocol: Protocol) -> l
     return files
 
 
-def _balance(config: EvaluateConfig, labels: ClipTable, tables: list[ClipTable], classes: tuple[str, ...]) -> list[dict[str, Any]] | None:
+def _balance(config: ScoringConfig, labels: ClipTable, tables: list[ClipTable], classes: tuple[str, ...]) -> list[dict[str, Any]] | None:
     """Shares per class of train, labels and predictions; None where there is one file and no train, or no classes."""
     if not classes or (config.train_labels is None and len(tables) == 1):
         return None

@@ -1,7 +1,7 @@
 """What an evaluation is made of."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,8 +15,8 @@ ProtocolName = Literal[
 ]
 
 
-class EvaluateConfig(Config):
-    """Which predictions are scored against which labels, by whose rule, and where the scores go (JSON).
+class ScoringConfig(Config):
+    """Which predictions are scored against which labels, and by whose rule.
 
     Predictions are CSV or Parquet with `clip_id` or `name`, `emotion` or `discrete`, and values; labels are such a file or a
     manifest, of which `split` takes a part. `metric` puts another figure first where no challenge sets one. `classes` are the
@@ -26,7 +26,6 @@ class EvaluateConfig(Config):
 
     predictions: tuple[Path, ...] = where_or_how_fast(min_length=1)
     labels: Path = where_or_how_fast()
-    out: Path = where_or_how_fast()
     protocol: ProtocolName
     split: str | None = None
     metric: str | None = None
@@ -37,7 +36,7 @@ class EvaluateConfig(Config):
     num_swaps: int = Field(default=NUM_SWAPS, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
-    def _check(self) -> "EvaluateConfig":
+    def _check(self) -> Self:
         protocol = PROTOCOLS[self.protocol]
         if protocol.is_challenge:
             for key in ("metric", "classes"):
@@ -48,3 +47,9 @@ class EvaluateConfig(Config):
             if twice:
                 raise ValueError(f"{key}: names {', '.join(twice)} twice")
         return self
+
+
+class EvaluateConfig(ScoringConfig):
+    """A scoring whose scores go to `out` (JSON)."""
+
+    out: Path = where_or_how_fast()

@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from mer_ray.core.counting import say_count
 from mer_ray.core.table import Table
 
 
-def evaluation_tables(facts: dict[str, Any], path: Path) -> list[Table]:
-    """One table of scores, one of classes per file, and those of the comparison where there are several files."""
+def evaluation_tables(facts: dict[str, Any], path: Path | None) -> list[Table]:
+    """One table of scores, one of classes per file, and those of the comparison where there are several files.
+
+    The last names the file of the scores, if there is one.
+    """
     tables = [_scores(facts), *[_classes(facts, file) for file in facts["files"] if facts["classes"]]]
     if facts["differences"]:
         tables.append(_differences(facts))
@@ -15,6 +19,8 @@ def evaluation_tables(facts: dict[str, Any], path: Path) -> list[Table]:
         tables.append(_agreement(facts))
     if facts["balance"] is not None:
         tables.append(_balance(facts))
+    if path is None:
+        return tables
     last = tables[-1]
     return [*tables[:-1], Table(last.title, last.columns, last.rows, (*last.notes, f"scores: {path}"))]
 
@@ -39,16 +45,21 @@ def _scores(facts: dict[str, Any]) -> Table:
 def _notes(facts: dict[str, Any], names: list[str]) -> list[str]:
     drawn = "clips" if facts["num_speakers"] is None else f"the {facts['num_speakers']} speakers with all their clips"
     notes = [
-        f"{facts['num_labelled']} labelled clips of {facts['labels']}; first row = the figure that ranks",
+        f"{say_count(facts['num_labelled'], 'labelled clip')} of {facts['labels']}; first row = the figure that ranks",
         f"in brackets: 95 % interval, {drawn} drawn anew {facts['num_resamples']} times",
     ]
     if facts["num_unlabelled"]:
-        notes.append(f"{facts['num_unlabelled']} clips of {facts['labels']} have no label and are not scored")
+        notes.append(f"not scored, without a label: {say_count(facts['num_unlabelled'], 'clip')} of {facts['labels']}")
     for file, name in zip(facts["files"], names, strict=True):
         if file["num_beyond_labels"]:
-            notes.append(f"{name}: {file['num_beyond_labels']} of {file['num_predicted']} names have no label and are not scored")
+            notes.append(f"{name}: not scored, without a label: {file['num_beyond_labels']} of {say_count(file['num_predicted'], 'name')}")
         if file["abstention"] is not None and file["abstention"]["num_abstained"]:
-            notes.append(f"{name}: abstained on {file['abstention']['num_abstained']} labelled clips; they are scored by their emotion")
+            abstained = say_count(file["abstention"]["num_abstained"], "labelled clip")
+            notes.append(f"{name}: abstained on {abstained}, scored all the same by the emotion given")
+        if file["num_trained_on"]:
+            of_all = "all" if file["num_trained_on"] == facts["num_labelled"] else f"{file['num_trained_on']} of"
+            clips = say_count(facts["num_labelled"], "scored clip")
+            notes.append(f"{name}: its models were trained on {of_all} {clips}: these scores are optimistic, not a test")
         notes += file["notes"]
     return notes
 

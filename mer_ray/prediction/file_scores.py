@@ -29,6 +29,7 @@ def score_file(predictions: FilePredictions, labels: Labels, official: str, seed
         "abstention": _abstention(predictions, official),
         "num_predicted": len(predictions.table.clip_ids),
         "num_beyond_labels": predictions.num_beyond,
+        "num_trained_on": predictions.num_trained_on,
         "notes": list(predictions.notes),
     }
 

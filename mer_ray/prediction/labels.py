@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mer_ray.core.batch import VALUE_NAMES
 from mer_ray.core.config import nearest
+from mer_ray.core.counting import say_count
 from mer_ray.core.errors import PredictionError
 from mer_ray.core.manifest import METADATA_KEY, read_manifest
 from mer_ray.prediction.clip_table import ClipTable, ValueArray, read_clip_table
@@ -121,7 +122,7 @@ def doubled_names(table: ClipTable) -> list[str]:
     if not doubled:
         return []
     name, count = next(iter(doubled.items()))
-    what = f"{len(doubled)} names stand there more than once, e.g. {name!r} {count} times"
+    what = f"{say_count(len(doubled), 'name')} more than once, e.g. {name!r} {count} times"
     return [f"{table.path}: {what}; each may stand there once (no windows, one seed)"]
 
 
@@ -132,7 +133,7 @@ def unknown_classes(table: ClipTable, classes: tuple[str, ...]) -> list[str]:
     counts = Counter(emotion for emotion in table.emotions or [] if emotion is not None and emotion not in classes)
     example = dict(zip(reversed(table.emotions or []), reversed(table.clip_ids), strict=False))
     return [
-        f"{table.path}: {count} clips, e.g. {example[emotion]!r}, have the unknown emotion {emotion!r}{nearest(emotion, classes)}"
+        f"{table.path}: {say_count(count, 'clip')} of the unknown emotion {emotion!r}, e.g. {example[emotion]!r}{nearest(emotion, classes)}"
         for emotion, count in counts.items()
     ]
 
@@ -142,7 +143,8 @@ def _infinite_values(table: ClipTable) -> list[str]:
     for name, value_N in table.values.items():
         infinite = np.flatnonzero(np.isinf(value_N))
         if len(infinite):
-            faults.append(f"{table.path}: {len(infinite)} clips, e.g. {table.clip_ids[infinite[0]]!r}, have an infinite {name}")
+            clips = say_count(len(infinite), "clip")
+            faults.append(f"{table.path}: {clips} of an infinite {name}, e.g. {table.clip_ids[infinite[0]]!r}")
     return faults
 
 
@@ -189,4 +191,5 @@ def _select(table: ClipTable, rows: list[int]) -> ClipTable:
         pick(table.splits),
         None if table.abstained is None else table.abstained[rows],
         table.classes,
+        None if table.trained_on is None else table.trained_on[rows],
     )

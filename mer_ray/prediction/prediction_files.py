@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mer_ray.core.counting import say_count
 from mer_ray.core.errors import PredictionError
 from mer_ray.core.media_types import BoolArray
 from mer_ray.objectives import Outcome
@@ -21,13 +22,15 @@ from mer_ray.prediction.protocols import Protocol
 class FilePredictions:
     """A checked file: its table, and the labelled clips beside their labels.
 
-    `answered_N` is False where the model abstained, None where the file does not say. `notes` tell what is not scored.
+    `answered_N` is False where the model abstained, None where the file does not say. `num_trained_on` of the labelled clips were
+    trained on, as the file notes itself. `notes` tell what is not scored.
     """
 
     table: ClipTable
     outcome: Outcome
     answered_N: BoolArray | None
     num_beyond: int
+    num_trained_on: int
     notes: tuple[str, ...]
 
 
@@ -56,7 +59,7 @@ def check_predictions(table: ClipTable, labels: Labels, protocol: Protocol) -> F
         elif name not in table.values:
             (faults if name in needs else notes).append(f"{table.path}: has no column {name}, which is labelled")
         else:
-            what = f"{len(unpredicted)} labelled names, e.g. {unpredicted[0]!r}, have no finite {name}"
+            what = f"{say_count(len(unpredicted), 'labelled name')} without a finite {name}, e.g. {unpredicted[0]!r}"
             (faults if name in needs else notes).append(f"{table.path}: {what}" + ("" if name in needs else "; it is not scored"))
     if faults:
         raise PredictionError("\n".join(faults))
@@ -71,13 +74,15 @@ def check_predictions(table: ClipTable, labels: Labels, protocol: Protocol) -> F
     )
     num_beyond = len(table.clip_ids) - len(rows)
     answered_N = None if table.abstained is None else ~table.abstained[rows]
-    return FilePredictions(table, outcome, answered_N, num_beyond, (*notes, *_wrong_count(table, protocol)))
+    num_trained_on = 0 if table.trained_on is None else int(table.trained_on[rows].sum())
+    return FilePredictions(table, outcome, answered_N, num_beyond, num_trained_on, (*notes, *_wrong_count(table, protocol)))
 
 
 def _missing_names(table: ClipTable, labels: Labels, missing: Sequence[str]) -> list[str]:
     if not missing:
         return []
-    what = f"{len(missing)} of {len(labels.clip_ids)} labelled names are not predicted, e.g. {missing[0]!r}"
+    verb = "is" if len(missing) == 1 else "are"
+    what = f"{len(missing)} of {say_count(len(labels.clip_ids), 'labelled name')} {verb} not predicted, e.g. {missing[0]!r}"
     if len(missing) == len(labels.clip_ids):
         what += f"; the names of this file look like {table.clip_ids[0]!r}"
     return [f"{table.path}: {what}; every name of {labels.path} needs a row"]
@@ -87,7 +92,7 @@ def _missing_emotions(table: ClipTable) -> list[str]:
     if table.emotions is None:
         return [f"{table.path}: has no column emotion or discrete"]
     empty = [clip_id for clip_id, emotion in zip(table.clip_ids, table.emotions, strict=True) if emotion is None]
-    return [f"{table.path}: {len(empty)} names, e.g. {empty[0]!r}, have no emotion; each needs one"] if empty else []
+    return [f"{table.path}: {say_count(len(empty), 'name')} without an emotion, e.g. {empty[0]!r}; each needs one"] if empty else []
 
 
 def _unpredicted(table: ClipTable, name: str, rows: Sequence[int], is_labelled_N: BoolArray) -> list[str]:
@@ -100,4 +105,4 @@ def _wrong_count(table: ClipTable, protocol: Protocol) -> list[str]:
     wanted = protocol.num_candidates
     if wanted is None or len(table.clip_ids) == wanted:
         return []
-    return [f"{table.path}: {len(table.clip_ids)} names; the challenge takes files of exactly {wanted}"]
+    return [f"{table.path}: {say_count(len(table.clip_ids), 'name')}; the challenge takes files of exactly {wanted}"]

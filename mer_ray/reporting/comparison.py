@@ -44,6 +44,14 @@ def outcomes_by_seed(predictions: SplitPredictions, num_classes: int) -> tuple[l
     return ids, outcomes
 
 
+def labelled_ids(predictions: SplitPredictions) -> frozenset[str]:
+    """The clips that have a label, an emotion or a value."""
+    is_labelled_N = predictions.labels_N >= 0
+    for values_N in predictions.value_labels_N.values():
+        is_labelled_N = is_labelled_N | np.isfinite(values_N)
+    return frozenset(predictions.clip_ids_N[is_labelled_N])
+
+
 def to_outcome(part: SplitPredictions, num_classes: int) -> Outcome:
     """The rows as metrics take them."""
     return Outcome(

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from mer_ray.core.counting import say_count
 from mer_ray.reporting.calibration_figure import confidence_figure, reliability_figure
 from mer_ray.reporting.figures import attention_figure, colour_of, curve_figure, runs_figure, value_figure
 from mer_ray.reporting.words import ABSENT, format_bytes, format_interval, format_mean, format_number, metric_title
@@ -23,7 +24,7 @@ def render_page(title: str, tables: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=format_number, mean=format_mean, interval=format_interval, metric=metric_title)
+    environment.filters.update(number=format_number, mean=format_mean, interval=format_interval, metric=metric_title, count=say_count)
     page = environment.get_template("page.html.jinja").render(
         title=title,
         absent=ABSENT,

@@ -13,6 +13,7 @@ TableFormat = Literal["md", "latex", "csv"]
 SUFFIXES: dict[TableFormat, str] = {"md": ".md", "latex": ".tex", "csv": ".csv"}
 
 BEST = "best"
+BEST_OF_SOME = "best on its clips"
 DAGGER = "†"
 LATEX_SIGNS = {
     "\\": r"\textbackslash{}",
@@ -103,7 +104,7 @@ def _columns(table: PaperTable) -> list[str]:
         names.append(f"{metric_title(metric)}{' (%)' if is_percent(metric) else ''}")
         if metric == table.metric:
             names.append("95 % interval")
-    names += ["p"] if len(table.rows) > 1 else []
+    names += ["p"] if table.has_pairs else []
     return [*names, *(["source"] if table.published else [])]
 
 
@@ -121,7 +122,7 @@ def _rows(table: PaperTable, escape: Callable[[str], str], embolden: Callable[[s
             line.append(escape(ABSENT) if cell is None else _score(metric, cell, escape, embolden))
             if metric == table.metric:
                 line.append(escape(_interval(metric, cell)))
-        line += [escape(_p_value(row))] if len(table.rows) > 1 else []
+        line += [escape(_p_value(row, table))] if table.has_pairs else []
         lines.append([*line, *([escape("this run")] if table.published else [])])
     splits = {published.split for published in table.published}
     for published in table.published:
@@ -131,7 +132,7 @@ def _rows(table: PaperTable, escape: Callable[[str], str], embolden: Callable[[s
             # As printed: a digit more would say more than the source does.
             line.append(escape(published.printed.get(metric, ABSENT).replace("-", "−")))
             line += [escape(ABSENT)] if metric == table.metric else []
-        line += [escape(ABSENT)] if len(table.rows) > 1 else []
+        line += [escape(ABSENT)] if table.has_pairs else []
         lines.append([*line, escape(published.source)])
     return lines
 
@@ -148,9 +149,9 @@ def _interval(metric: str, cell: Cell | None) -> str:
     return f"[{format_score(metric, cell.low)}, {format_score(metric, cell.high)}]"
 
 
-def _p_value(row: PaperRow) -> str:
+def _p_value(row: PaperRow, table: PaperTable) -> str:
     if row.distance is None:
-        return BEST if row.is_best else ABSENT
+        return ABSENT if not row.is_first else BEST_OF_SOME if table.has_strangers else BEST
     return "<0.001" if row.distance.p_holm < 0.001 else f"{row.distance.p_holm:.3f}"
 
 

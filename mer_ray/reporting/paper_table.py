@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mer_ray.core.counting import say_count
 from mer_ray.core.errors import RunError
 from mer_ray.objectives import is_better
+from mer_ray.reporting.published_clips import ScoredClips, compare_clips
 from mer_ray.reporting.references import PERCENT_METRICS, PublishedRow
 from mer_ray.reporting.runs import Run
 from mer_ray.reporting.significance import Distance, distances_to_best
 from mer_ray.reporting.spread import spread_over_fits
-from mer_ray.reporting.tables import rank_runs, remarks_on
+from mer_ray.reporting.tables import mark_same_clips, rank_runs, remarks_on
 from mer_ray.reporting.words import METRIC_TITLES, format_number, metric_title
 
 
@@ -26,18 +28,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One run; `distance` to the best, None for the best itself and where the two do not compare clip by clip."""
+    """One run; `distance` to the first, the best in the metric, None for itself and where the two do not compare clip by clip."""
 
     name: str
     modalities: tuple[str, ...]
     corpus: str
     split: str
     num_clips: int
+    protocol: str
     num_folds: int | None
     num_seeds: int
     cells: dict[str, Cell]
     distance: Distance | None
-    is_best: bool
+    is_first: bool
+
+    @property
+    def scored_clips(self) -> ScoredClips:
+        """What it was scored on."""
+        return ScoredClips(self.name, self.corpus, self.split, self.num_clips, self.num_folds, self.protocol)
 
 
 @dataclass(frozen=True)
@@ -51,23 +59,37 @@ class PaperTable:
     notes: tuple[str, ...]
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether a run compares with the first clip by clip, so that one of them is the best."""
+        return any(row.distance is not None for row in self.rows)
+
+    @property
+    def has_strangers(self) -> bool:
+        """Whether a run does not compare with the first clip by clip."""
+        return any(row.distance is None for row in self.rows if not row.is_first)
+
+    @property
     def caption(self) -> str:
         """What the signs in the table mean."""
         first = self.rows[0]
-        parts = [f"{first.num_clips} {first.split} clips of {first.corpus}."]
+        parts = [f"{say_count(first.num_clips, f'{first.split} clip')} of {first.corpus}."]
         others = {(row.num_clips, row.split, row.corpus): row.name for row in self.rows}
         others.pop((first.num_clips, first.split, first.corpus))
-        parts += [f"{name}: {num_clips} {split} clips of {corpus}." for (num_clips, split, corpus), name in others.items()]
+        parts += [f"{name}: {say_count(num_clips, f'{split} clip')} of {corpus}." for (num_clips, split, corpus), name in others.items()]
         parts.append("Mean over seeds of scores over the test clips of all folds together." if first.num_folds else "Mean over seeds.")
         parts.append("±: standard deviation over single folds and seeds.")
         parts.append(f"Interval: 95 %, bootstrap over clips, of {metric_title(self.metric)}.")
-        if len(self.rows) > 1:
+        if self.has_pairs:
+            best = "the first run" if self.has_strangers else f"the best run in {metric_title(self.metric)}"
             parts.append(
-                f"Bold: best of our runs. p: against the best run in {metric_title(self.metric)}, "
+                f"Bold: best of our runs{' on the clips of the first' if self.has_strangers else ''}. p: against {best}, "
                 "paired randomisation test over the same clips, Holm-corrected."
             )
+        if self.has_strangers:
+            parts.append(f"{'Runs without p' if self.has_pairs else 'The others'} do not compare with the first clip by clip.")
         if self.published:
             parts.append("†: as reported in the source, not measured here.")
+            parts += compare_clips([row.scored_clips for row in self.rows], self.published)
         return " ".join(parts)
 
 
@@ -98,6 +120,7 @@ def build_paper_table(
     """
     ranked = rank_runs(runs, metric=metric, split=split, ceilings={})
     predictions = [run.predictions(row["split"]) for row, run in ranked]
+    mark_same_clips([row for row, _ in ranked], predictions)
     distances = distances_to_best([run for _, run in ranked], predictions, metric, num_swaps)
     known = {name for row, _ in ranked for name in row["scores"]} | {name for row in published for name in row.printed}
     absent = [name for name in metrics or () if name not in known]
@@ -117,6 +140,7 @@ def build_paper_table(
                 row["corpus"],
                 row["split"],
                 row["num_clips"],
+                row["protocol"],
                 row["num_folds"],
                 row["num_seeds"],
                 cells,
@@ -128,12 +152,13 @@ def build_paper_table(
     unpaired = [row.name for row in rows[1:] if row.distance is None]
     if unpaired:
         notes.append(f"{', '.join(unpaired)}: other clips, labels or number of seeds than {rows[0].name}, so no p and never bold.")
+    notes += compare_clips([row.scored_clips for row in rows], published)
     return PaperTable(metric, tuple(dict.fromkeys(shown)), tuple(_mark_best(rows, shown)), tuple(published), tuple(notes))
 
 
 def _mark_best(rows: Sequence[PaperRow], metrics: Sequence[str]) -> list[PaperRow]:
     """Per metric the best of the runs that share their clips with the first, and what looks the same in print."""
-    comparable = [row for row in rows if row.is_best or row.distance is not None]
+    comparable = [row for row in rows if row.is_first or row.distance is not None]
     if len(comparable) < 2:
         return list(rows)
     best: dict[str, float] = {}

@@ -19,6 +19,8 @@ from mer_ray.reporting.runs import Run, read_run
 from mer_ray.reporting.tables import build_tables
 from mer_ray.reporting.words import format_interval, metric_title
 
+PAGE_SUFFIXES = (".html", ".htm")
+
 
 class ReportConfig(Config):
     """Which runs to show, and where the page goes.
@@ -60,6 +62,14 @@ class ReportConfig(Config):
         return {**defaults, **data}
 
     @model_validator(mode="after")
+    def _check_suffix(self) -> "ReportConfig":
+        allowed = PAGE_SUFFIXES if self.table is None else (SUFFIXES[self.table],)
+        if self.out.suffix.lower() not in allowed:
+            what = "the page is HTML" if self.table is None else f"the table is {self.table}"
+            raise ValueError(f"out: {self.out}: {what}; name the file *{' or *'.join(allowed)}")
+        return self
+
+    @model_validator(mode="after")
     def _check_table(self) -> "ReportConfig":
         given = [key for key in ("reference", "metrics") if getattr(self, key) is not None]
         if given and self.table is None:
@@ -78,7 +88,8 @@ class ReportSummary:
     """Where the page lies, and its first table: a row per run, best first.
 
     A row holds `name`, `modalities`, `normalisation`, `transductive`, `protocol`, `split`, `num_clips`, `num_seeds`, `ceiling`,
-    `scores[metric]` = {mean, std, low, high, per_seed}, and `behind` = {mean, low, high} of its distance to the best (None for the best).
+    `scores[metric]` = {mean, std, low, high, per_seed}, `same_clips` (as the first), and `behind` = {mean, low, high} of its distance to
+    the first (None for itself and on other clips).
     """
 
     path: Path
@@ -95,7 +106,8 @@ class ReportSummary:
             position = columns.index("ceiling")
             columns.pop(position)
             rows = [(*cells[:position], *cells[position + 1 :]) for cells in rows]
-        return [Table(f"{title}, best first", tuple(columns), tuple(rows), (*self.notes, f"report: {self.path}"))]
+        order = "best first" if all(row["same_clips"] for row in self.summary) else "on different clips, best first"
+        return [Table(f"{title}, {order}", tuple(columns), tuple(rows), (*self.notes, f"report: {self.path}"))]
 
     def _cells(self, row: dict[str, Any]) -> tuple[Any, ...]:
         score = row["scores"][self.metric]

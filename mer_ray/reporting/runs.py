@@ -32,6 +32,8 @@ RUN_FACTS = (
     "versions",
     "hardware",
 )
+# So many names fit into a line.
+MAX_NAMED_RUNS = 8
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -141,7 +143,7 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{folder}: no such run folder; give the folder that `mer-ray train` wrote")
     for name in ("run.json", "config.yaml"):
         if not (folder / name).is_file():
-            raise RunError(f"{folder}: not a run folder: it has no {name}; give the folder that `mer-ray train` wrote")
+            raise RunError(f"{folder}: not a run folder: it has no {name}; {_nearest_run(folder)}")
     for name in ("metrics.jsonl", "scores.json"):
         if not (folder / name).is_file():
             raise RunError(f"{folder}: this run is unfinished: it has no {name} yet; let `mer-ray train` finish it, or leave it out")
@@ -164,6 +166,18 @@ def read_run(folder: Path) -> Run:
         written.get("calibration"),
         "calibration" in written,
     )
+
+
+def _nearest_run(folder: Path) -> str:
+    """What to give in place of a folder that is no run: the run that it is a part of, or those that lie in it."""
+    if (folder.parent / "run.json").is_file():
+        what = "the bundle" if folder.name == "bundle" else "a part"
+        return f"it is {what} of a run: give {folder.parent}"
+    inside = sorted(path.parent.name for path in folder.glob("*/run.json"))
+    if not inside:
+        return "give the folder that `mer-ray train` wrote"
+    shown = ", ".join(inside[:MAX_NAMED_RUNS]) + (f" and {len(inside) - MAX_NAMED_RUNS} more" if len(inside) > MAX_NAMED_RUNS else "")
+    return f"it holds the run {shown}: give {folder / shown}" if len(inside) == 1 else f"it holds the runs {shown}: give these"
 
 
 def _read_object(path: Path, needed: Sequence[str]) -> dict[str, Any]:

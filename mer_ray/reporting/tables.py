@@ -14,7 +14,7 @@ from mer_ray.reporting.ceilings import ceiling_of
 from mer_ray.reporting.clip_cards import RunClips, clip_cards
 from mer_ray.reporting.clip_groups import predicted_clips
 from mer_ray.reporting.clips import read_texts, value_points, worst_mistakes
-from mer_ray.reporting.comparison import intervals_behind
+from mer_ray.reporting.comparison import intervals_behind, labelled_ids
 from mer_ray.reporting.curves import curve
 from mer_ray.reporting.faces import faces_of
 from mer_ray.reporting.failures import failures_of
@@ -36,6 +36,7 @@ def build_tables(
     ranked = rank_runs(runs, metric=metric, split=split, ceilings=ceilings)
     predictions = [run.predictions(row["split"]) for row, run in ranked]
     summary = [row for row, _ in ranked]
+    mark_same_clips(summary, predictions)
     _add_slugs(summary)
     _add_distances(ranked, predictions, metric)
     details = [_details(run, row, one, metric, max_mistakes) for (row, run), one in zip(ranked, predictions, strict=True)]
@@ -121,8 +122,15 @@ def _add_slugs(summary: list[dict[str, Any]]) -> None:
         row["slug"] = f"{base}--{nth + 1}" if nth else base
 
 
+def mark_same_clips(summary: Sequence[dict[str, Any]], predictions: Sequence[SplitPredictions]) -> None:
+    """Give each row `same_clips`: whether it was scored on the labelled clips of the first, and on no others."""
+    clips = [(row["corpus"], row["num_clips"], labelled_ids(one)) for row, one in zip(summary, predictions, strict=True)]
+    for row, own in zip(summary, clips, strict=True):
+        row["same_clips"] = own == clips[0]
+
+
 def _add_distances(ranked: list[tuple[dict[str, Any], Run]], predictions: list[SplitPredictions], metric: str) -> None:
-    """Give each row `behind`: {mean, low, high} of its score minus the best run's; the interval only where clips are the same."""
+    """Give each row `behind`: {mean, low, high} of its score minus the first's; None on other clips, no interval where they do not pair."""
     (best_row, best_run), *others = ranked
     best_row["behind"] = None
     alike = [run.classes == best_run.classes and row["corpus"] == best_row["corpus"] for row, run in others]
@@ -131,15 +139,16 @@ def _add_distances(ranked: list[tuple[dict[str, Any], Run]], predictions: list[S
             predictions[0], [one for one, same in zip(predictions[1:], alike, strict=True) if same], len(best_run.classes), metric
         )
     )
-    for (row, _), same in zip(others, alike, strict=True):
-        low, high = (next(intervals) if same else None) or (None, None)
-        row["behind"] = {"mean": row["scores"][metric]["mean"] - best_row["scores"][metric]["mean"], "std": None, "low": low, "high": high}
+    for (row, _), is_alike in zip(others, alike, strict=True):
+        low, high = (next(intervals) if is_alike else None) or (None, None)
+        difference = row["scores"][metric]["mean"] - best_row["scores"][metric]["mean"]
+        row["behind"] = {"mean": difference, "std": None, "low": low, "high": high} if row["same_clips"] else None
 
 
 def remarks_on(summary: list[dict[str, Any]]) -> list[str]:
-    """What a reader must know before comparing the rows."""
+    """What a reader must know before comparing the rows, which `mark_same_clips` has seen."""
     remarks = []
-    if len({(row["corpus"], row["split"], row["num_clips"]) for row in summary}) > 1:
+    if not all(row["same_clips"] for row in summary):
         remarks.append("The runs were scored on different clips (see corpus, split and clips): their scores do not compare directly.")
     if len({row["protocol"] for row in summary}) > 1:
         remarks.append("The runs follow different protocols: compare only rows of the same protocol.")

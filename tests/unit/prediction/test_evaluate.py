@@ -13,6 +13,7 @@ from sklearn import metrics
 from mer_ray.core.manifest import MANIFEST_SCHEMA, Manifest, ManifestFacts, write_manifest
 from mer_ray.prediction.evaluate import EvaluationSummary, evaluate
 from mer_ray.prediction.evaluation_config import EvaluateConfig
+from mer_ray.prediction.prediction_table import TRAINED_ON
 from mer_ray.prediction.protocols import PROTOCOLS
 
 
@@ -62,7 +63,7 @@ def test_the_file_holds_what_the_summary_says_and_the_tables_show_it(labels: Pat
     assert (summary.facts["num_labelled"], summary.facts["num_unlabelled"]) == (91, 1)
     text = shown(summary)
     assert f"{summary.facts['files'][0]['official']:.4f}" in text
-    assert "1 of 92 names have no label and are not scored" in text
+    assert "a.csv: not scored, without a label: 1 of 92 names" in text
     assert "as surprise" in text and str(tmp_path / "scores.json") in text.replace("\n", "")
 
 
@@ -110,6 +111,19 @@ def test_abstained_clips_are_scored_and_the_answered_ones_beside_them(tmp_path: 
     assert file["abstention"]["coverage"] == pytest.approx(60 / 90)
     assert file["abstention"]["scores_of_answered"]["weighted_f1"] == pytest.approx(weighted_f1(*zip(*answered, strict=True)))
     assert "the 66.7 % answered" in shown(summary)
+
+
+@pytest.mark.parametrize(("num_noted", "said"), [(1, "1 of 40 scored clips"), (40, "all 40 scored clips")])
+def test_scores_of_clips_that_were_trained_on_are_called_optimistic(tmp_path: Path, num_noted: int, said: str):
+    labels = manifest_labels(tmp_path / "labels.parquet", split=["test"] * 40 + ["train"] * 50)
+    # The clips behind the first 40 are not scored; a note may say more than that.
+    notes = [f"audio: no sound; {TRAINED_ON}"] * num_noted + [None] * (40 - num_noted) + [TRAINED_ON] * 50
+    predictions = parquet_predictions(tmp_path / "said.parquet", note=notes)
+    summary = run(predictions, labels=labels, protocol="emotion", split="test")
+    assert summary.facts["files"][0]["num_trained_on"] == num_noted
+    assert f"said.parquet: its models were trained on {said}: these scores are optimistic, not a test" in shown(summary)
+    clean = run(parquet_predictions(tmp_path / "clean.parquet", note=list(range(90))), labels=labels, protocol="emotion", split="test")
+    assert clean.facts["files"][0]["num_trained_on"] == 0 and "optimistic" not in shown(clean)
 
 
 def test_a_manifest_gives_speakers_to_draw_and_splits_to_choose_from(tmp_path: Path):

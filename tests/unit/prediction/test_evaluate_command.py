@@ -16,11 +16,18 @@ def test_the_command_prints_and_writes(monkeypatch: pytest.MonkeyPatch, capsys: 
     write_labels(tmp_path / "labels.csv")
     write_submission(tmp_path / "a.csv")
     words = ["evaluate", "a.csv", "--labels", "labels.csv", "--protocol", "mer2023-semi", "--train-labels", "labels.csv"]
-    monkeypatch.setattr(sys, "argv", ["mer-ray", *words])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    out = capsys.readouterr().out
-    assert not caught.value.code
+
+    def call(*more: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["mer-ray", *words, *more])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert not caught.value.code
+        return capsys.readouterr().out
+
+    printed = call()
+    assert {path.name for path in tmp_path.iterdir()} == {"labels.csv", "a.csv"} and "scores:" not in printed
+    out = call("-o", "scores.json")
+    assert out.startswith(printed) and out.endswith("scores: scores.json\n")
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert f"{scores['files'][0]['official']:.4f}" in out
     assert "Class balance" in out and "train labels" in out
@@ -29,7 +36,7 @@ def test_the_command_prints_and_writes(monkeypatch: pytest.MonkeyPatch, capsys: 
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1
-    assert "mer-ray: error: absent.csv: no such table" in capsys.readouterr().err
+    assert "mer-ray: error: absent.csv: no such file" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -32,19 +32,19 @@ def rename(rows, row, column, value):
     ("change", "expected"),
     [
         (lambda rows: rows[2:], "2 of 91 labelled names are not predicted, e.g. 'sample_00000000'; every name of"),
-        (lambda rows: [*rows, rows[5], rows[5]], "1 names stand there more than once, e.g. 'sample_00000005' 3 times"),
+        (lambda rows: [*rows, rows[5], rows[5]], "1 name more than once, e.g. 'sample_00000005' 3 times"),
         (
             lambda rows: rename(rows, 3, 1, "hapy"),
-            "1 clips, e.g. 'sample_00000003', have the unknown emotion 'hapy'; did you mean 'happy'? Allowed: neutral, angry",
+            "1 clip of the unknown emotion 'hapy', e.g. 'sample_00000003'; did you mean 'happy'? Allowed: neutral, angry",
         ),
-        (lambda rows: rename(rows, 4, 1, ""), "1 names, e.g. 'sample_00000004', have no emotion"),
-        (lambda rows: rename(rows, 6, 2, "inf"), "1 labelled names, e.g. 'sample_00000006', have no finite valence"),
-        (lambda rows: rename(rows, 6, 2, ""), "1 labelled names, e.g. 'sample_00000006', have no finite valence"),
+        (lambda rows: rename(rows, 4, 1, ""), "1 name without an emotion, e.g. 'sample_00000004'; each needs one"),
+        (lambda rows: rename(rows, 6, 2, "inf"), "1 labelled name without a finite valence, e.g. 'sample_00000006'"),
+        (lambda rows: rename(rows, 6, 2, ""), "1 labelled name without a finite valence, e.g. 'sample_00000006'"),
         # What stands in the challenge's own list of candidates.
-        (lambda rows: rename(rows, 6, 2, "-10"), "1 labelled names, e.g. 'sample_00000006', have no finite valence"),
-        (lambda rows: rename(rows, 6, 2, "high"), "valence: 1 cells, e.g. 'high' in row 8, cannot be read; allowed: a number"),
-        (lambda rows: rename(rows, 0, 0, ""), "name: 1 cells, e.g. '' in row 2, say no name"),
-        (lambda rows: rows[7].append("more"), "1 rows have too few or too many cells, e.g. row 9"),
+        (lambda rows: rename(rows, 6, 2, "-10"), "1 labelled name without a finite valence, e.g. 'sample_00000006'"),
+        (lambda rows: rename(rows, 6, 2, "high"), "valence: 1 cell, e.g. 'high' in row 8, cannot be read; allowed: a number"),
+        (lambda rows: rename(rows, 0, 0, ""), "name: 1 cell, e.g. '' in row 2, without a name"),
+        (lambda rows: rows[7].append("more"), "1 row with too few or too many cells, e.g. row 9"),
         (
             lambda rows: [[f"{row[0]}.mp4", *row[1:]] for row in rows],
             "91 of 91 labelled names are not predicted, e.g. 'sample_00000000'; the names of this file look like 'sample_00000000.mp4'",
@@ -67,7 +67,7 @@ def test_a_wrong_submission_is_one_line_with_count_and_example(tmp_path: Path, c
         ("name,clip_id,discrete\nx,x,sad\n", "said.csv: has both columns clip_id and name"),
         ("name,valence\nx,1\n", "said.csv: has no column emotion or discrete"),
         ("name,discrete\nno_valence,sad\n", "said.csv: has no column valence, which is labelled"),
-        ("name,discrete,valence,abstained\nx,sad,1,maybe\n", "abstained: 1 cells, e.g. 'maybe' in row 2, are neither true nor false"),
+        ("name,discrete,valence,abstained\nx,sad,1,maybe\n", "abstained: 1 cell, e.g. 'maybe' in row 2, neither true nor false"),
     ],
 )
 def test_a_wrong_file_says_what_it_lacks(tmp_path: Path, text: str, expected: str):
@@ -95,11 +95,11 @@ def test_all_faults_of_all_files_come_at_once(tmp_path: Path):
             "knows no valence, which mer2023-multi scores",
         ),
         (("name", "valence"), list(zip(names(), truth()[1], strict=True)), "emotion", "has no column emotion or discrete"),
-        (("name", "discrete"), [("x", "sad"), ("x", "sad")], "emotion", "1 names stand there more than once"),
-        (("name", "discrete"), [("x", "sadd")], "mer2024-semi", "have the unknown emotion 'sadd'; did you mean 'sad'?"),
+        (("name", "discrete"), [("x", "sad"), ("x", "sad")], "emotion", "1 name more than once"),
+        (("name", "discrete"), [("x", "sadd")], "mer2024-semi", "1 clip of the unknown emotion 'sadd', e.g. 'x'; did you mean 'sad'?"),
         (("name", "discrete"), [("x", "")], "emotion", "all labels are unknown; there is nothing to score"),
         (("name", "discrete"), [("x", "sad")], "values", "knows no valence or arousal or dominance"),
-        (("name", "arousal"), [("x", "inf")], "values", "1 clips, e.g. 'x', have an infinite arousal"),
+        (("name", "arousal"), [("x", "inf")], "values", "1 clip of an infinite arousal, e.g. 'x'"),
     ],
 )
 def test_wrong_labels_are_told(tmp_path: Path, header, rows, protocol: str, expected: str):
@@ -107,11 +107,12 @@ def test_wrong_labels_are_told(tmp_path: Path, header, rows, protocol: str, expe
     assert expected in fault(tmp_path, write_submission(tmp_path / "said.csv"), labels, protocol)
 
 
-def test_splits_and_metrics_that_are_not_there(tmp_path: Path):
+def test_splits_metrics_and_files_that_are_not_there(tmp_path: Path):
     said = write_submission(tmp_path / "said.csv")
     assert "has no split 'test'; it has none" in fault(tmp_path, said, split="test")
     assert "metric: 'uarr' cannot be had" in fault(tmp_path, said, protocol="emotion", metric="uarr")
     train = write_csv(tmp_path / "train.csv", ("name", "discrete"), [("x", "")])
+    assert "nope.csv: no such file; correct its name" in fault(tmp_path, tmp_path / "nope.csv")
     assert "train_labels has no emotion of neutral" in fault(tmp_path, said, train_labels=train)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics
-from written_run import RunMaker
+from written_run import ONE_CLIP, RunMaker
 
 from mer_ray.cli import main
 from mer_ray.core.config import parse_config
@@ -91,11 +91,51 @@ def test_runs_on_other_clips_or_seeds_have_a_dash_and_are_never_bold(make_run: R
     fewer = make_run("fewer", skill=1.5, seeds=(0,))
     report = make_paper_report(ReportConfig(runs=(best, same, other, fewer), table="md", num_swaps=19))
     rows = {row[0]: row for row in (line.strip("| ").split(" | ") for line in report.text.splitlines()[2:6])}
-    assert rows["best"][-1] == "best" and rows["same"][-1] not in ("–", "best")
+    assert rows["best"][-1] == "best on its clips" and rows["same"][-1] not in ("–", "best")
     assert rows["other"][-1] == rows["fewer"][-1] == "–"
     assert "**" in "".join(rows["best"]) and not any("**" in cell for name in ("other", "fewer") for cell in rows[name])
     assert any(note.startswith("other, fewer:") or note.startswith("fewer, other:") for note in report.notes)
     assert "other: 50 test clips of synthetic." in report.text
+    assert "Bold: best of our runs on the clips of the first" in report.text
+    assert report.notes[0].startswith("The runs were scored on different clips")
+
+
+def test_where_no_clips_are_shared_nothing_is_best(make_run: RunMaker) -> None:
+    report = make_paper_report(ReportConfig(runs=(make_run("one"), make_run("two", num_clips=50)), table="md", num_swaps=19))
+    header, _, *rows = (line.strip("| ").split(" | ") for line in report.text.split("\n\n")[0].splitlines())
+    assert "p" not in header and not any("best" in cell or "**" in cell for row in rows for cell in row)
+    assert "Bold" not in report.text and "do not compare with the first clip by clip" in report.text
+
+
+def rename_corpus(run: Path, corpus: str) -> Path:
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**facts, "corpus": corpus}))
+    return run
+
+
+@pytest.mark.parametrize(("table", "in_text"), [("md", True), ("latex", True), ("csv", False)])
+def test_published_rows_say_which_clips_they_and_ours_were_scored_on(make_run: RunMaker, table: str, in_text: bool) -> None:
+    runs = (
+        rename_corpus(make_run("own", skill=3.0), "mer2023"),
+        make_run("held out", **ONE_CLIP),
+    )
+    report = make_paper_report(ReportConfig(runs=runs, table=table, reference="MER2023/MULTI", num_swaps=19, metric="accuracy"))
+    said = (
+        "Published rows were scored on the official test clips of MER2023 MULTI; ours on ",
+        "60 test clips of mer2023, the test parts of 5 folds together (5 folds, speaker-disjoint, pooled)",
+        "1 test clip of synthetic (hold-out)",
+        ": not the same clips, compare with care.",
+        "held out: of another corpus by its name, synthetic, not MER2023.",
+    )
+    for sentence in said:
+        assert any(sentence in note for note in report.notes)
+        assert (sentence in report.text) is in_text
+    assert "own, held out" not in report.text and "own: of another corpus" not in report.text
+
+
+def test_tables_without_published_rows_speak_of_none(make_run: RunMaker) -> None:
+    report = make_paper_report(ReportConfig(runs=(make_run(),), table="md"))
+    assert "Published" not in report.text and report.notes == ()
 
 
 def test_the_best_is_bold_low_or_high(three_runs: tuple[Path, ...]) -> None:
@@ -175,6 +215,10 @@ def test_markdown_is_escaped(make_run: RunMaker) -> None:
     ("changes", "expected"),
     [
         ({"reference": "MER2023"}, "reference: for a table only"),
+        ({"table": "md", "out": "x.tex"}, "out: x.tex: the table is md; name the file *.md"),
+        ({"table": "latex", "out": "report.html"}, "out: report.html: the table is latex; name the file *.tex"),
+        ({"out": "x.xlsx"}, "out: x.xlsx: the page is HTML; name the file *.html or *.htm"),
+        ({"out": "report"}, "out: report: the page is HTML"),
         ({"table": "html"}, "table: 'html' is not allowed"),
         ({"table": "md", "metric": "weighted_f1", "metrics": ["uar"]}, "metrics: names not the metric that orders the runs, weighted_f1"),
     ],
@@ -212,5 +256,5 @@ def test_the_command_prints_the_table_alone(
     out, _ = call()
     assert [row["system"] for row in csv.DictReader(io.StringIO(out))][-2:] == ["audio", "HiCMAE-B"]
     assert not list(tmp_path.glob("report.*"))
-    again, _ = call("--out", "table.csv")
+    again, _ = call("-o", "table.csv")
     assert again == out == (tmp_path / "table.csv").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written_run import RunMaker
+from written_run import ONE_CLIP, RunMaker
 
 from mer_ray.core.errors import RunError
 from mer_ray.reporting import ReportConfig, write_report
@@ -132,6 +132,24 @@ def test_the_headline_names_the_best_its_lead_and_the_ceiling(make_run: RunMaker
     assert "more than chance, as far as the clips are independent" in text
     assert "Clips of one speaker are not independent" in text
     assert "the best possible score on this corpus, 0.990" in text
+
+
+def test_runs_on_different_clips_have_no_best(make_run: RunMaker, tmp_path: Path) -> None:
+    page, text = write(tmp_path, make_run("fused", skill=3.0), make_run("audio", **ONE_CLIP))
+    assert page.open == []
+    assert "Which run is best?" not in text and 'class="best"' not in text
+    assert '<p class="lead">The runs were scored on different clips' in text
+    assert "<small>1 test clip</small>" in text
+    assert (
+        "on different clips, best first"
+        in write_report(ReportConfig(runs=(tmp_path / "fused", tmp_path / "audio"), out=tmp_path / "r.html")).tables()[0].title
+    )
+
+
+def test_signs_between_the_words_of_a_clip_have_room(make_run: RunMaker, tmp_path: Path) -> None:
+    _, text = write(tmp_path, make_run())
+    (shown,) = re.findall(r"\.shown:not\(:only-child\)::after \{ content: \"(.*?)\"", text)
+    assert shown == " · the bars below are its probabilities"
 
 
 def test_a_run_given_twice_is_refused(make_run: RunMaker, tmp_path: Path) -> None:

@@ -28,6 +28,29 @@ def test_a_folder_that_is_no_run_names_what_is_missing(make_run: RunMaker, lost:
     assert "\n" not in str(caught.value)
 
 
+def test_the_bundle_of_a_run_leads_to_the_run(make_run: RunMaker) -> None:
+    run = make_run()
+    (run / "bundle").mkdir()
+    with pytest.raises(RunError, match=f"it is the bundle of a run: give {run}$"):
+        read_run(run / "bundle")
+    with pytest.raises(RunError, match=f"it is a part of a run: give {run}$"):
+        read_run(run / "predictions")
+
+
+def test_a_folder_of_runs_names_them(make_run: RunMaker, tmp_path: Path) -> None:
+    make_run("a")
+    with pytest.raises(RunError, match=f"it holds the run a: give {tmp_path / 'a'}$"):
+        read_run(tmp_path)
+    make_run("b")
+    with pytest.raises(RunError, match=r"it holds the runs a, b: give these$"):
+        read_run(tmp_path)
+    for number in range(9):
+        (tmp_path / f"c{number}").mkdir()
+        (tmp_path / f"c{number}" / "run.json").touch()
+    with pytest.raises(RunError, match=r"it holds the runs a, b, c0, c1, c2, c3, c4, c5 and 3 more: give these$"):
+        read_run(tmp_path)
+
+
 @pytest.mark.parametrize("lost", ["scores.json", "metrics.jsonl", "predictions/test.parquet"])
 def test_an_unfinished_run_says_so(make_run: RunMaker, lost: str) -> None:
     folder = make_run()

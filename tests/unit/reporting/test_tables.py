@@ -102,8 +102,30 @@ def test_a_copy_of_the_best_run_is_not_behind_it(make_run: RunMaker, tmp_path: P
 
 def test_different_clips_are_not_paired_and_remarked(make_run: RunMaker) -> None:
     tables = tables_of(make_run("many", num_clips=80), make_run("few", num_clips=60))
-    assert tables["summary"][1]["behind"]["low"] is None
+    assert tables["summary"][1]["behind"] is None
+    assert [row["same_clips"] for row in tables["summary"]] == [True, False]
+    assert tables["headline"][0].startswith("The runs were scored on different clips")
+    assert not any("is best" in sentence or "lead" in sentence for sentence in tables["headline"])
     assert "scored on different clips" in tables["remarks"][0]
+
+
+def test_as_many_clips_are_not_the_same_clips(make_run: RunMaker) -> None:
+    one, two = make_run("one"), make_run("two")
+    path = two / "predictions/test.parquet"
+    table = pq.read_table(path)
+    renamed = pa.array([f"other_{name}" for name in table["clip_id"].to_pylist()])
+    pq.write_table(table.set_column(table.column_names.index("clip_id"), table.schema.field("clip_id"), renamed), path)
+    tables = tables_of(one, two)
+    assert "scored on different clips" in tables["remarks"][0]
+    assert tables["headline"][0].startswith("The runs were scored on different clips")
+
+
+def test_the_lead_is_that_on_the_next_of_the_same_clips(make_run: RunMaker) -> None:
+    tables = tables_of(make_run("first", skill=9.0), make_run("few", num_clips=50, skill=4.0), make_run("third", skill=0.5))
+    assert [row["name"] for row in tables["summary"]] == ["first", "few", "third"]
+    _, place, lead = tables["headline"]
+    assert place.startswith("The highest figure is that of first: weighted F1 1.000") and place.endswith("on 60 test clips of synthetic.")
+    assert lead.startswith("Its lead on the next of these clips, third, is 0.")
 
 
 def test_speaker_statistics_are_called_transductive(make_run: RunMaker) -> None:
