@@ -190,7 +190,9 @@ def per_class(outcome: Outcome) -> list[dict[str, float]]:
     known_N = outcome.label_N >= 0
     if not known_N.any():
         return [{"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0.0} for _ in range(outcome.num_classes)]
-    counts_C5 = classification.multiclass_stat_scores(outcome.predicted_N[known_N], outcome.label_N[known_N], outcome.num_classes, average="none")
+    counts_C5 = classification.multiclass_stat_scores(
+        outcome.predicted_N[known_N], outcome.label_N[known_N], outcome.num_classes, average="none"
+    )
     rows = []
     for hit, false, _, missed, support in counts_C5.reshape(outcome.num_classes, 5).tolist():
         precision, recall = hit / max(hit + false, 1), hit / max(support, 1)
