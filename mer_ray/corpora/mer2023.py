@@ -8,20 +8,18 @@ transcription.csv                                            name,sentence; may 
 test1 is the track MULTI, test2 NOISE, test3 SEMI. Layout: MERTools, toolkit/preprocess/mer2023.py.
 """
 
-from functools import cached_property
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field
 
 from mer_ray.core.errors import ManifestError
-from mer_ray.core.manifest import ManifestFacts
-from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
-from mer_ray.corpora.mer_folder import list_names, list_videos
+from mer_ray.corpora._base import CorpusConfig, Scan
+from mer_ray.corpora.mer_corpus import MerCorpus
+from mer_ray.corpora.mer_folder import list_videos
 from mer_ray.corpora.mer_releases import MER2023, MER2023_NUM_UNLABELLED
 from mer_ray.corpora.mer_transcripts import read_transcripts
 from mer_ray.corpora.mer_videos import MerVideos, VideoPart
-from mer_ray.corpora.mertools_labels import CLASSES, VALENCE_RANGE
-from mer_ray.corpora.paths import absolute_root
 
 TRAIN = "train"
 # The tracks MULTI, NOISE and SEMI.
@@ -48,26 +46,14 @@ class Mer2023CorpusConfig(CorpusConfig):
         return Mer2023Corpus(self)
 
 
-class Mer2023Corpus(Corpus):
-    """Videos and labels joined by the whole name."""
+class Mer2023Corpus(MerCorpus):
+    """Four folders of videos; a training video without a label is a fault too."""
 
     def __init__(self, config: Mer2023CorpusConfig) -> None:
+        super().__init__(config.path, MER2023)
         self.config = config
-        self.root = absolute_root(config.path)
 
-    def facts(self) -> ManifestFacts:
-        """Six classes, valence from -5 to 5."""
-        return ManifestFacts("mer2023", CLASSES, self.root, {"valence": VALENCE_RANGE}, licence=MER2023.licence)
-
-    def scan(self) -> Scan:
-        """List the folders and read the labels; a label without a video, or a training video without a label, is a fault."""
-        return self._scan
-
-    @cached_property
-    def _scan(self) -> Scan:
-        names = list_names(self.root)
-        if names is None:
-            raise ManifestError(f"{self.root}: no such folder; correct `path`")
+    def _read(self, names: Collection[str]) -> Scan:
         missing = [name for name in (TRAIN, _label_file(TRAIN)) if name not in names]
         if missing:
             raise ManifestError(

@@ -9,20 +9,18 @@ Layout: MERTools, MER2024/toolkit/preprocess/mer2024.py and main-asr.py. Not ver
 unlabelled, so their number is not checked, and that valence runs from -5 to 5 as in MER2023.
 """
 
-from functools import cached_property
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field
 
 from mer_ray.core.errors import ManifestError
-from mer_ray.core.manifest import ManifestFacts
-from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
-from mer_ray.corpora.mer_folder import list_names, list_videos
+from mer_ray.corpora._base import CorpusConfig, Scan
+from mer_ray.corpora.mer_corpus import MerCorpus
+from mer_ray.corpora.mer_folder import list_videos
 from mer_ray.corpora.mer_releases import MER2024
 from mer_ray.corpora.mer_transcripts import TranscriptLanguage, read_transcripts
 from mer_ray.corpora.mer_videos import MerVideos, VideoPart
-from mer_ray.corpora.mertools_labels import CLASSES, VALENCE_RANGE
-from mer_ray.corpora.paths import absolute_root
 
 LABELLED_FOLDER = "video-labeled"
 UNLABELLED_FOLDER = "video-unlabeled-with-test2noise"
@@ -47,26 +45,14 @@ class Mer2024CorpusConfig(CorpusConfig):
         return Mer2024Corpus(self)
 
 
-class Mer2024Corpus(Corpus):
-    """Videos and labels joined by the whole name."""
+class Mer2024Corpus(MerCorpus):
+    """A labelled folder, whose videos must have a label, and an unlabelled one."""
 
     def __init__(self, config: Mer2024CorpusConfig) -> None:
+        super().__init__(config.path, MER2024)
         self.config = config
-        self.root = absolute_root(config.path)
 
-    def facts(self) -> ManifestFacts:
-        """Six classes, valence from -5 to 5."""
-        return ManifestFacts("mer2024", CLASSES, self.root, {"valence": VALENCE_RANGE}, licence=MER2024.licence)
-
-    def scan(self) -> Scan:
-        """List the folders and read the labels; a label without a video, or a labelled folder's video without one, is a fault."""
-        return self._scan
-
-    @cached_property
-    def _scan(self) -> Scan:
-        names = list_names(self.root)
-        if names is None:
-            raise ManifestError(f"{self.root}: no such folder; correct `path`")
+    def _read(self, names: Collection[str]) -> Scan:
         labelled = list_videos(self.root, LABELLED_FOLDER)
         if labelled is None or LABEL_FILE not in names:
             missing = LABEL_FILE if labelled else f"{LABELLED_FOLDER}/"

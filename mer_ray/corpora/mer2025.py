@@ -14,20 +14,18 @@ that hold video/, audio/ and openface_face/ unpack to exactly these folders, tha
 shape of the faces. The files of tracks 2 and 3 are not read.
 """
 
-from functools import cached_property
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field
 
 from mer_ray.core.errors import ManifestError
-from mer_ray.core.manifest import ManifestFacts
-from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
+from mer_ray.corpora._base import CorpusConfig, Scan
+from mer_ray.corpora.mer_corpus import MerCorpus
 from mer_ray.corpora.mer_folder import list_names, list_videos
 from mer_ray.corpora.mer_releases import MER2025, MER2025_NUM_VIDEOS
 from mer_ray.corpora.mer_transcripts import TranscriptLanguage, read_transcripts
 from mer_ray.corpora.mer_videos import MerVideos, VideoPart
-from mer_ray.corpora.mertools_labels import CLASSES, VALENCE_RANGE
-from mer_ray.corpora.paths import absolute_root
 from mer_ray.corpora.published_counts import compare_counts
 
 VIDEO_FOLDER = "video"
@@ -56,26 +54,14 @@ class Mer2025CorpusConfig(CorpusConfig):
         return Mer2025Corpus(self)
 
 
-class Mer2025Corpus(Corpus):
-    """Videos, sound, faces and labels joined by the whole name."""
+class Mer2025Corpus(MerCorpus):
+    """Videos, sound and faces in folders of their own; a candidate without a video is a fault too."""
 
     def __init__(self, config: Mer2025CorpusConfig) -> None:
+        super().__init__(config.path, MER2025)
         self.config = config
-        self.root = absolute_root(config.path)
 
-    def facts(self) -> ManifestFacts:
-        """Six classes, valence from -5 to 5."""
-        return ManifestFacts("mer2025", CLASSES, self.root, {"valence": VALENCE_RANGE}, licence=MER2025.licence)
-
-    def scan(self) -> Scan:
-        """List the folders and read the labels; a label or a candidate without a video is a fault."""
-        return self._scan
-
-    @cached_property
-    def _scan(self) -> Scan:
-        names = list_names(self.root)
-        if names is None:
-            raise ManifestError(f"{self.root}: no such folder; correct `path`")
+    def _read(self, names: Collection[str]) -> Scan:
         folder = list_videos(self.root, VIDEO_FOLDER)
         if folder is None or LABEL_FILE not in names:
             missing = LABEL_FILE if folder else f"{VIDEO_FOLDER}/"

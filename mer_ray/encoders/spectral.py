@@ -1,17 +1,15 @@
 """The `spectral` encoder: sound without weights, 15 layers from log-mel bands to intonation."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from mer_ray.core.errors import EncoderError
-from mer_ray.core.media_types import Audio, AudioFormat, EncoderInput, Features, FloatArray
-from mer_ray.encoders._base import Encoder, EncoderConfig
+from mer_ray.core.media_types import AudioFormat, Features, FloatArray
+from mer_ray.encoders._base import EncoderConfig
 from mer_ray.encoders._pooling import pool_features
+from mer_ray.encoders._signal_encoder import SignalEncoder
 from mer_ray.encoders._spectral_frames import (
     BANDS_HZ,
-    FRAME_SAMPLES,
     HOP_S,
     NUM_CEPSTRA,
     NUM_ENERGIES,
@@ -86,19 +84,8 @@ class SpectralConfig(EncoderConfig):
         return SpectralEncoder(self)
 
 
-class SpectralEncoder(Encoder):
+class SpectralEncoder(SignalEncoder):
     """Signal transforms of speech; about 10 ms of one core per second of sound."""
-
-    def check(self, clip_input: EncoderInput) -> None:
-        """Refuse what the format refuses, and sound shorter than one frame."""
-        super().check(clip_input)
-        if isinstance(clip_input, Audio) and len(clip_input.samples) < FRAME_SAMPLES:
-            raise EncoderError(
-                f"{self.name}: the sound has {len(clip_input.samples)} samples; at least {FRAME_SAMPLES} (25 ms at 16 kHz) are needed"
-            )
-
-    def _encode(self, inputs: Sequence[EncoderInput]) -> list[Features]:
-        return [self._encode_sound(clip_input.samples) for clip_input in inputs if isinstance(clip_input, Audio)]
 
     def _encode_sound(self, samples_S: FloatArray) -> Features:
         samples_S = np.asarray(samples_S, dtype=np.float32)
