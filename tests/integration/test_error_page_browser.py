@@ -172,7 +172,7 @@ def test_clips_play_on_arrival_where_that_is_ticked(folder: Path, devtools: str)
         await page.press("j", "k")
         await page.wait_for(f"{card('clip_00')}.querySelector('video').currentTime > 0.1")
 
-    in_browser(devtools, folder / "report #1.html", use)
+    assert in_browser(devtools, folder / "report #1.html", use).faults == []
 
 
 def test_space_on_the_player_itself_acts_once(folder: Path, devtools: str) -> None:

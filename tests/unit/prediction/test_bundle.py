@@ -231,7 +231,9 @@ def test_a_model_with_tied_weights_becomes_a_bundle(tmp_path):
     made = make_corpus(tmp_path, num_clips=24)
     model = {"name": "plugin", "file": str(tmp_path / "tied.py"), "class": "MeanConfig"}
     train(made.config(model=model, allow_plugins=True, epochs=1))
-    load_bundle(tmp_path / "run" / "bundle", "cpu", allow_plugins=True)
+    bundle = load_bundle(tmp_path / "run" / "bundle", "cpu", allow_plugins=True)
+    model = bundle.network.groups[0].members[0].model
+    assert model.same.weight is model.projections[0].weight and model.same.weight.any()
 
 
 def test_clips_that_the_models_were_trained_on_are_named(corpus, splits_bundle):
