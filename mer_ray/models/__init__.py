@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mer_ray.models._base import FusionModel, FusionModelConfig
+from mer_ray.models._base import FusionModel, FusionModelConfig, TrainStep
 from mer_ray.models.attention import AttentionConfig, AttentionFusion
 from mer_ray.models.plugin import PluginModelConfig
 
 AnyModel = Annotated[AttentionConfig | PluginModelConfig, Field(discriminator="name")]
 
-__all__ = ["AnyModel", "AttentionConfig", "AttentionFusion", "FusionModel", "FusionModelConfig", "PluginModelConfig"]
+__all__ = ["AnyModel", "AttentionConfig", "AttentionFusion", "FusionModel", "FusionModelConfig", "PluginModelConfig", "TrainStep"]

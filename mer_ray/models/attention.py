@@ -4,7 +4,7 @@ Shapes: B clips, S streams, D feature dimension, H hidden, C classes.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,12 +12,15 @@ from torch import nn
 
 from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
 from mer_ray.models._base import FusionModel, FusionModelConfig
+from mer_ray.models._streams import absent_streams, as_pooled
 
 LOWEST = torch.finfo(torch.float32).min
 
 
 class AttentionConfig(FusionModelConfig):
     """MERBench searches `hidden` in 64, 128, 256 and `dropout` in 0.2 to 0.5; `input_dropout` is our addition for wide features."""
+
+    reads_frames: ClassVar[bool] = True
 
     name: Literal["attention"] = "attention"
     hidden: int = Field(128, ge=1, le=65_536)
@@ -37,7 +40,6 @@ class AttentionFusion(FusionModel):
 
     def __init__(self, config: AttentionConfig, streams: Sequence[StreamSpec], task: TaskSpec) -> None:
         super().__init__(streams, task)
-        self.names = tuple(spec.name for spec in streams)
         self.projections = nn.ModuleList(nn.Linear(spec.dim, config.hidden) for spec in streams)
         self.attention = nn.Linear(config.hidden * len(streams), len(streams))
         self.emotion_head = nn.Linear(config.hidden, len(task.classes))
@@ -46,10 +48,10 @@ class AttentionFusion(FusionModel):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, batch: Batch) -> Predictions:
-        """Predict from pooled streams (B, D)."""
-        absent_BS = ~torch.stack([batch.present[name] for name in self.names], dim=1)
+        """Predict from pooled streams; frames are averaged over time."""
+        absent_BS = absent_streams(batch, self.streams)
         projected = [
-            projection(self.input_dropout(batch.streams[name])) for name, projection in zip(self.names, self.projections, strict=True)
+            projection(self.input_dropout(as_pooled(batch, spec))) for spec, projection in zip(self.streams, self.projections, strict=True)
         ]
         hidden_BSH = self.dropout(torch.stack(projected, dim=1).masked_fill(absent_BS[:, :, None], 0.0).relu())
         # The lowest finite number, not -inf: a clip without any stream would give NaN.
@@ -58,7 +60,7 @@ class AttentionFusion(FusionModel):
         z_BH = (attention_BS.to(hidden_BSH.dtype)[:, :, None] * hidden_BSH).sum(dim=1)
         # A confident softmax reaches 0 for what is there: only NaN says that a stream was absent.
         shown_BS = attention_BS.detach().masked_fill(absent_BS, torch.nan)
-        return Predictions(self.emotion_head(z_BH).float(), self._values(z_BH), shown_BS, self.names)
+        return Predictions(self.emotion_head(z_BH).float(), self._values(z_BH), shown_BS, tuple(spec.name for spec in self.streams))
 
     def _values(self, z_BH: torch.Tensor) -> dict[str, torch.Tensor]:
         if self.value_heads is None:

@@ -28,3 +28,12 @@ class PluginModelConfig(PluginConfig, FusionModelConfig):
             if not isinstance(model, FusionModel):
                 raise TypeError(f"it gives {type(model).__name__}, which is no mer_ray.models.FusionModel")
         return model
+
+    def check_streams(self, streams: Sequence[StreamSpec]) -> None:
+        """As the loaded config does.
+
+        Raises:
+            ConfigError: streams that it does not read.
+
+        """
+        cast(FusionModelConfig, self.loaded).check_streams(streams)
