@@ -3,28 +3,44 @@
 Shapes: N clips, B clips in the batch, D feature dimension, C classes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from mer_ray.batching.frame_bank import FrameBank
 from mer_ray.core.batch import Batch
 
 
 @dataclass(frozen=True)
 class ResidentClips:
-    """All clips on one device, as `Batch` describes them: `streams[name]` (N, D), `present[name]` bool (N,), labels (N,)."""
+    """All clips on one device, as `Batch` describes them: `streams[name]` (N, D) or `frames[name]`; `present[name]` and labels (N,)."""
 
     streams: dict[str, Tensor]
     present: dict[str, Tensor]
     emotion_N: Tensor
     values: dict[str, Tensor]
     emotion_probs_NC: Tensor | None = None
+    frames: dict[str, FrameBank] = field(default_factory=dict)
+
+    def longest(self, host_rows_B: Tensor) -> dict[str, int]:
+        """How many frames the longest of some clips has, per frame stream; `host_rows_B` int64 on the CPU."""
+        return {name: bank.longest(host_rows_B) for name, bank in self.frames.items()}
 
 
-def collate(clips: ResidentClips, rows_B: Tensor) -> Batch:
-    """The batch of the clips at `rows_B` (int64, on the clips' device)."""
+def collate(clips: ResidentClips, rows_B: Tensor, longest: Mapping[str, int]) -> Batch:
+    """The batch of the clips at `rows_B` (int64, on the clips' device); `longest` is at least that of these clips."""
+    batch = collate_labels(clips, rows_B)
+    batch.streams = {name: x_ND.index_select(0, rows_B) for name, x_ND in clips.streams.items()}
+    for name, bank in clips.frames.items():
+        batch.streams[name], batch.frame_masks[name] = bank.take(rows_B, longest[name])
+    return batch
+
+
+def collate_labels(clips: ResidentClips, rows_B: Tensor) -> Batch:
+    """The batch without its streams: labels, and who has which."""
     return Batch(
-        streams={name: x_ND.index_select(0, rows_B) for name, x_ND in clips.streams.items()},
+        streams={},
         present={name: present_N.index_select(0, rows_B) for name, present_N in clips.present.items()},
         emotion=clips.emotion_N.index_select(0, rows_B),
         values={name: value_N.index_select(0, rows_B) for name, value_N in clips.values.items()},

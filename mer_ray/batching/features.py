@@ -1,20 +1,30 @@
 """Features of one encoder as batching takes them: arrays in the order of the clips.
 
-Shapes: N clips, D feature dimension of a layer.
+Shapes: N clips, T frames of all clips, D feature dimension of a layer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from mer_ray.core.media_types import BoolArray, Modality
 
+StoredArray = npt.NDArray[np.float16] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of N clips end to end: clip i is `values_TD[offsets_N1[i] : offsets_N1[i + 1]]`, none where it lacks the modality."""
+
+    values_TD: StoredArray
+    offsets_N1: npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class EncoderFeatures:
-    """Pooled features of one encoder: `columns["mean_<layer>"]`, `columns["std_<layer>"]` (N, D) of the layers that a stream reads.
+    """Features of one encoder: `columns["mean_<layer>"]`, `columns["std_<layer>"]` (N, D) and `frames[layer]` of the layers that are read.
 
     `encoder` is the store's key `<name>@<identity8>`; `present_N` is False where the clip lacks the modality.
     """
@@ -23,7 +33,8 @@ class EncoderFeatures:
     modality: Modality
     layers: tuple[str, ...]
     present_N: BoolArray
-    columns: Mapping[str, npt.NDArray[np.float16] | npt.NDArray[np.float32]]
+    columns: Mapping[str, StoredArray]
+    frames: Mapping[str, Frames] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -1,6 +1,6 @@
 """Normalisation of features: statistics of the training clips, or of each speaker's own clips.
 
-Shapes: N clips, D feature dimension.
+Shapes: N clips, R rows (clips of pooled streams, real frames of others), D feature dimension, K groups of clips.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ NORMALISE_LABELS: dict[Normalise, str] = {"train": "train", "speaker": "speaker 
 
 # A deviation below this share of the mean is rounding of a constant (our choice: stored values are float16).
 CONSTANT_BELOW = 1e-5
+# Bounds the memory of frames in double precision.
+ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,21 @@ class Normalisation:
         return torch.where(present_N[:, None], (x_ND - self.mean_D) / self.scale_D, 0.0)
 
 
-def fit_normalisation(x_ND: Tensor, present_N: Tensor) -> Normalisation:
-    """Mean and population deviation of each dimension over the present rows; no present row gives the identity."""
-    kept_ND = x_ND[present_N].double()
-    if len(kept_ND) == 0:
-        return Normalisation(torch.zeros_like(x_ND[0]), torch.ones_like(x_ND[0]))
-    std_D, mean_D = torch.std_mean(kept_ND, dim=0, correction=0)
+def fit_normalisation(x_RD: Tensor, kept_R: Tensor) -> Normalisation:
+    """Mean and population deviation of each dimension over the kept rows; no kept row gives the identity."""
+    if not kept_R.any():
+        return Normalisation(torch.zeros(x_RD.shape[1], device=x_RD.device), torch.ones(x_RD.shape[1], device=x_RD.device))
+    parts = list(zip(torch.split(x_RD, ROWS_AT_ONCE), torch.split(kept_R, ROWS_AT_ONCE), strict=True))
+    num_rows = kept_R.sum()
+    mean_D = torch.stack([part_RD[part_R].double().sum(dim=0) for part_RD, part_R in parts]).sum(dim=0) / num_rows
+    squares = [(part_RD[part_R].double() - mean_D).square().sum(dim=0) for part_RD, part_R in parts]
+    std_D = (torch.stack(squares).sum(dim=0) / num_rows).sqrt()
     constant_D = std_D <= CONSTANT_BELOW * mean_D.abs()
     return Normalisation(mean_D.float(), torch.where(constant_D, 1.0, std_D).float())
 
 
-def normalise_speakers(x_ND: Tensor, present_N: Tensor, speaker_ids: Sequence[str | None]) -> Tensor:
-    """Normalise each speaker by the statistics of all their own clips, labelled or not: transductive for a test speaker.
+def speaker_groups(speaker_ids: Sequence[str | None]) -> Tensor:
+    """The number of each clip's speaker, int64 (N,), in the order of their names.
 
     Raises:
         RunError: a clip without a speaker.
@@ -55,10 +60,11 @@ def normalise_speakers(x_ND: Tensor, present_N: Tensor, speaker_ids: Sequence[st
         raise RunError(
             f"normalise: speaker needs a speaker_id for every clip; {unknown} of {len(speaker_ids)} have none: use normalise: train"
         )
-    result_ND = torch.empty_like(x_ND)
-    speakers_N = np.asarray(speaker_ids, dtype=object)
-    for speaker in sorted(set(speakers_N)):
-        rows_N = torch.from_numpy(np.flatnonzero(speakers_N == speaker)).to(x_ND.device)
-        own_ND, own_present_N = x_ND[rows_N], present_N[rows_N]
-        result_ND[rows_N] = fit_normalisation(own_ND, own_present_N).apply(own_ND, own_present_N)
-    return result_ND
+    names = [str(speaker) for speaker in speaker_ids]
+    return torch.from_numpy(np.unique(names, return_inverse=True)[1].astype(np.int64)) if names else torch.zeros(0, dtype=torch.int64)
+
+
+def fit_groups(x_RD: Tensor, kept_R: Tensor, group_R: Tensor, num_groups: int) -> Normalisation:
+    """`fit_normalisation` of each group's own rows: `mean_D` and `scale_D` become (K, D)."""
+    found = [fit_normalisation(x_RD, kept_R & (group_R == group)) for group in range(num_groups)]
+    return Normalisation(torch.stack([one.mean_D for one in found]), torch.stack([one.scale_D for one in found]))

@@ -1,20 +1,21 @@
 """Layers of an encoder -> the streams that a model reads.
 
-Shapes: N clips, D feature dimension.
+Shapes: N clips, R rows (N clips of a pooled stream, all frames of others), D feature dimension.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
-from pydantic import Field
+import numpy.typing as npt
+from pydantic import Field, model_validator
 
-from mer_ray.batching.features import EncoderFeatures
+from mer_ray.batching.features import EncoderFeatures, Frames, StoredArray
 from mer_ray.core.batch import StreamSpec
 from mer_ray.core.config import Config
 from mer_ray.core.errors import ConfigError
-from mer_ray.core.media_types import BoolArray, FloatArray
+from mer_ray.core.media_types import BoolArray
 
 Statistic = Literal["mean", "std"]
 
@@ -24,81 +25,143 @@ class StreamConfig(Config):
 
     `encoder` is a name, or `name@identity8` where the store holds several of that name; `layers` are names or numbers (-1 = last);
     `combine` joins them: `concat` and `separate` (a stream per layer) take layers of any size, `sum` and `mean` of one size.
-    `stream` names the result, by default after the encoder.
+    `stream` names the result, by default after the encoder. A stream is pooled by its `statistics` over time; with `frames` it is the
+    frames themselves, at most the first `max_frames` of a clip, of layers whose sequence was kept in the extraction.
     """
 
     encoder: str
     layers: Literal["all"] | list[str | int] = "all"
     combine: Literal["concat", "sum", "mean", "separate"] = "concat"
-    statistics: list[Statistic] = Field(default=["mean", "std"], min_length=1)
+    statistics: list[Statistic] = Field(default=["mean", "std"])
     stream: str | None = None
+    frames: bool = False
+    max_frames: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _frames_have_no_statistics(cls, data: Any) -> Any:
+        return {"statistics": [], **data} if isinstance(data, dict) and data.get("frames") is True else data
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> "StreamConfig":
+        if self.frames == bool(self.statistics):
+            raise ValueError("statistics: " + ("frames have none; leave them out" if self.frames else "name mean, std or both"))
+        if self.max_frames is not None and not self.frames:
+            raise ValueError("max_frames: for streams of frames only; set frames: true, or leave it out")
+        return self
 
     def build(self, features: EncoderFeatures) -> "list[Stream]":
         """Make the streams of an encoder's features, which hold the layers of `pick_layers`.
 
         Raises:
-            ConfigError: `sum` or `mean` over layers of different size.
+            ConfigError: `sum` or `mean` over layers of different size, or frames of layers that are not equally many.
 
         """
         name = self.stream or features.name
+        if self.frames:
+            return self._frame_streams(features, name)
         parts = [self._statistics_of(features, layer) for layer in features.layers]
         if self.combine == "separate":
-            return [self._stream(features, f"{name}/{layer}", (layer,), x_ND) for layer, x_ND in zip(features.layers, parts, strict=True)]
+            return [self._pooled(features, f"{name}/{layer}", (layer,), x_ND) for layer, x_ND in zip(features.layers, parts, strict=True)]
+        return [self._pooled(features, name, features.layers, self._combine(features.layers, parts))]
+
+    def _frame_streams(self, features: EncoderFeatures, name: str) -> "list[Stream]":
+        parts = [self._cut(features.frames[layer]) for layer in features.layers]
+        if self.combine == "separate":
+            return [self._frames(features, f"{name}/{layer}", (layer,), one) for layer, one in zip(features.layers, parts, strict=True)]
+        if any(not np.array_equal(one.offsets_N1, parts[0].offsets_N1) for one in parts):
+            raise ConfigError(
+                f"inputs, {self.encoder}: layers {', '.join(features.layers)} have other numbers of frames; use combine: separate"
+            )
+        joined = self._combine(features.layers, [one.values_TD for one in parts])
+        return [self._frames(features, name, features.layers, Frames(joined, parts[0].offsets_N1))]
+
+    def _cut(self, frames: Frames) -> Frames:
+        """At most `max_frames` of each clip."""
+        if self.max_frames is None:
+            return frames
+        lengths_N = np.diff(frames.offsets_N1)
+        within_T = np.arange(len(frames.values_TD)) - np.repeat(frames.offsets_N1[:-1], lengths_N)
+        offsets_N1 = np.append(0, np.cumsum(np.minimum(lengths_N, self.max_frames)))
+        return Frames(frames.values_TD[within_T < self.max_frames], offsets_N1)
+
+    def _combine(self, layers: Sequence[str], parts: Sequence[StoredArray]) -> StoredArray:
+        if len(parts) == 1:
+            return parts[0]
         if self.combine == "concat":
-            return [self._stream(features, name, features.layers, np.concatenate(parts, axis=1))]
-        if len({x_ND.shape[1] for x_ND in parts}) > 1:
-            shown = ", ".join(f"{layer} {x_ND.shape[1]}" for layer, x_ND in zip(features.layers, parts, strict=True))
+            return cast(StoredArray, np.concatenate(parts, axis=1))
+        if len({x_RD.shape[1] for x_RD in parts}) > 1:
+            shown = ", ".join(f"{layer} {x_RD.shape[1]}" for layer, x_RD in zip(layers, parts, strict=True))
             raise ConfigError(
                 f"inputs, {self.encoder}: combine: {self.combine} needs layers of one size, these have {shown}; use concat or separate"
             )
-        x_ND: FloatArray = np.sum(parts, axis=0, dtype=np.float32)
+        x_RD: npt.NDArray[np.float32] = np.sum(parts, axis=0, dtype=np.float32)
         if self.combine == "mean":
-            x_ND /= np.float32(len(parts))
-        return [self._stream(features, name, features.layers, x_ND)]
+            x_RD /= np.float32(len(parts))
+        return x_RD
 
-    def _statistics_of(self, features: EncoderFeatures, layer: str) -> FloatArray:
+    def _statistics_of(self, features: EncoderFeatures, layer: str) -> StoredArray:
         parts = [features.columns[f"{statistic}_{layer}"] for statistic in self.statistics]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
-    def _stream(self, features: EncoderFeatures, name: str, layers: tuple[str, ...], x_ND: FloatArray) -> "Stream":
+    def _pooled(self, features: EncoderFeatures, name: str, layers: tuple[str, ...], x_ND: StoredArray) -> "Stream":
         spec = StreamSpec(name, features.modality, int(x_ND.shape[1]))
         x_ND = np.where(features.present_N[:, None], x_ND, np.float32(0))
         return Stream(spec, features.encoder, layers, tuple(self.statistics), x_ND, features.present_N)
 
+    def _frames(self, features: EncoderFeatures, name: str, layers: tuple[str, ...], frames: Frames) -> "Stream":
+        spec = StreamSpec(name, features.modality, int(frames.values_TD.shape[1]), is_sequence=True)
+        # A clip that failed may have frames of older media in the store.
+        present_N = features.present_N & (np.diff(frames.offsets_N1) > 0)
+        return Stream(spec, features.encoder, layers, (), frames.values_TD, present_N, frames.offsets_N1)
+
 
 @dataclass(frozen=True)
 class Stream:
-    """One input of a model over all clips: `x_ND` float32, zero where `present_N` is False, and where it comes from."""
+    """One input of a model over all clips, and where it comes from.
+
+    `x_RD`: a pooled stream has a row per clip, float32, zero where `present_N` is False; a stream of frames all frames end to end, in
+    the stored type, those of clip i from `offsets_N1[i]` to `offsets_N1[i + 1]`.
+    """
 
     spec: StreamSpec
     encoder: str
     layers: tuple[str, ...]
     statistics: tuple[str, ...]
-    x_ND: FloatArray
+    x_RD: StoredArray
     present_N: BoolArray
+    offsets_N1: npt.NDArray[np.int64] | None = None
 
 
-def pick_layers(config: StreamConfig, encoder: str, available: Sequence[str]) -> tuple[str, ...]:
-    """The names of the layers that a config asks for, in its order.
+def pick_layers(config: StreamConfig, encoder: str, available: Sequence[str], sequences: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The names of the layers that a config asks for, in its order; `sequences` are those whose frames were kept, if that matters.
+
+    With frames, `all` means all whose frames were kept.
 
     Raises:
-        ConfigError: no layer of that name or number, or one named twice.
+        ConfigError: no layer of that name or number, one named twice, or frames that were not kept.
 
     """
-    if config.layers == "all":
-        return tuple(available)
-    picked = []
-    for layer in config.layers:
-        if isinstance(layer, int) and -len(available) <= layer < len(available):
-            picked.append(available[layer])
-        elif isinstance(layer, str) and layer in available:
-            picked.append(layer)
-        else:
-            last = len(available) - 1
-            raise ConfigError(f"inputs, {encoder}: no layer {layer!r}; allowed: {', '.join(available)}, or numbers {-last - 1} to {last}")
+    kept = available if sequences is None or not config.frames else [layer for layer in available if layer in sequences]
+    picked = list(kept) if config.layers == "all" else [_pick(layer, encoder, available) for layer in config.layers]
+    lacking = [layer for layer in picked if layer not in kept]
+    if lacking or (config.frames and not picked and config.layers == "all"):
+        raise ConfigError(
+            f"inputs, {encoder}: frames of {', '.join(lacking) or 'its layers'} were not kept; kept: {', '.join(kept) or 'none'}. "
+            f"Extract with sequences: [{', '.join(lacking) or 'LAYER'}] at this encoder, or leave out frames: true"
+        )
     if not picked or len(set(picked)) < len(picked):
         raise ConfigError(f"inputs, {encoder}: layers {config.layers} name none, or one twice; name each layer once, or write all")
     return tuple(picked)
+
+
+def _pick(layer: str | int, encoder: str, available: Sequence[str]) -> str:
+    if isinstance(layer, int) and -len(available) <= layer < len(available):
+        return available[layer]
+    if isinstance(layer, str) and layer in available:
+        return layer
+    last = len(available) - 1
+    raise ConfigError(f"inputs, {encoder}: no layer {layer!r}; allowed: {', '.join(available)}, or numbers {-last - 1} to {last}")
 
 
 def build_streams(configs: Sequence[StreamConfig], features: Sequence[EncoderFeatures]) -> list[Stream]:

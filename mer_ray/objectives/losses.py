@@ -1,10 +1,9 @@
 """Losses as sums over clips, so that workers with unequal parts of a batch give the loss of the whole batch.
 
-Shapes: B clips, C classes, T terms of the loss.
+Shapes: B clips, C classes, D feature dimension.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,57 +12,24 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from mer_ray.core.batch import Batch, Predictions
 from mer_ray.core.errors import ConfigError
 
-EMOTION = "emotion"
 UNKNOWN = -1
 
 ClassWeights = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
 
 
-@dataclass(frozen=True)
-class Objective:
-    """Cross entropy on emotion and `value_weight` times the squared error of every value; unknown labels take no part.
+def emotion_loss_sum(
+    logits_BC: Tensor, emotion_B: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+) -> Tensor:
+    """Weighted cross entropy over known labels (-1 = unknown); divided by the sum of `emotion_mass`, torch's weighted mean.
 
-    A loss is a sum over clips divided by their total mass: over parts of a batch, sums and masses add up. `class_weights_C` float32
-    or None; `label_smoothing` as in `torch.nn.functional.cross_entropy`.
+    `focal_gamma` > 0 multiplies each class's share by (1 - p)^gamma (focal loss, Lin et al., 2017, arXiv 1708.02002, equation 4).
     """
-
-    values: tuple[str, ...] = ()
-    class_weights_C: Tensor | None = None
-    label_smoothing: float = 0.0
-    value_weight: float = 1.0
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """The T terms of the loss, in the order of sums and masses."""
-        return (EMOTION, *self.values)
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        """The factors of the terms in the total."""
-        return (1.0, *[self.value_weight] * len(self.values))
-
-    def sums(self, predictions: Predictions, batch: Batch) -> Tensor:
-        """The loss sums (T,) of the clips of a batch."""
-        if batch.emotion_probs is None:
-            emotion = emotion_loss_sum(predictions.logits, batch.emotion, self.class_weights_C, self.label_smoothing)
-        else:
-            emotion = soft_emotion_loss_sum(predictions.logits, batch.emotion_probs, self.class_weights_C, self.label_smoothing)
-        return torch.stack([emotion, *[value_loss_sum(predictions.values[name], batch.values[name]) for name in self.values]])
-
-    def masses(self, batch: Batch) -> Tensor:
-        """The mass (B, T) of each clip, from labels alone: its class's weight, or 1 for a known value; 0 = unknown."""
-        if batch.emotion_probs is None:
-            emotion_B = emotion_mass(batch.emotion, self.class_weights_C)
-        else:
-            emotion_B = soft_emotion_mass(batch.emotion_probs, self.class_weights_C)
-        return torch.stack([emotion_B, *[(~torch.isnan(batch.values[name])).float() for name in self.values]], dim=1)
-
-
-def emotion_loss_sum(logits_BC: Tensor, emotion_B: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
-    """Weighted cross entropy over known labels (-1 = unknown); divided by the sum of `emotion_mass`, torch's weighted mean."""
+    if focal_gamma:
+        known_B = emotion_B != UNKNOWN
+        one_hot_BC = functional.one_hot(emotion_B.clamp_min(0), logits_BC.shape[1]).to(logits_BC.dtype) * known_B[:, None]
+        return _focal_loss_sum(logits_BC, one_hot_BC, class_weights_C, label_smoothing, focal_gamma)
     return functional.cross_entropy(
         logits_BC, emotion_B, weight=class_weights_C, ignore_index=UNKNOWN, reduction="sum", label_smoothing=label_smoothing
     )
@@ -76,11 +42,22 @@ def emotion_mass(emotion_B: Tensor, class_weights_C: Tensor | None = None) -> Te
 
 
 def soft_emotion_loss_sum(
-    logits_BC: Tensor, probs_BC: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0
+    logits_BC: Tensor, probs_BC: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
 ) -> Tensor:
     """As `emotion_loss_sum`, against soft labels; a row of zeros is unknown. One-hot rows give the same loss."""
+    if focal_gamma:
+        return _focal_loss_sum(logits_BC, probs_BC, class_weights_C, label_smoothing, focal_gamma)
     loss_B = functional.cross_entropy(logits_BC, probs_BC, weight=class_weights_C, reduction="none", label_smoothing=label_smoothing)
     return (loss_B * (probs_BC.sum(dim=1) > 0)).sum()
+
+
+def _focal_loss_sum(logits_BC: Tensor, probs_BC: Tensor, class_weights_C: Tensor | None, label_smoothing: float, gamma: float) -> Tensor:
+    """Against soft labels the sum over classes of their focal losses by their shares (our choice, as is smoothing before it)."""
+    known_B1 = probs_BC.sum(dim=1, keepdim=True) > 0
+    wanted_BC = (probs_BC * (1 - label_smoothing) + label_smoothing / logits_BC.shape[1]) * known_B1
+    log_probs_BC = functional.log_softmax(logits_BC, dim=1)
+    loss_BC = -wanted_BC * (1 - log_probs_BC.exp()).clamp_min(0).pow(gamma) * log_probs_BC
+    return (loss_BC if class_weights_C is None else loss_BC * class_weights_C).sum()
 
 
 def soft_emotion_mass(probs_BC: Tensor, class_weights_C: Tensor | None = None) -> Tensor:
@@ -92,6 +69,12 @@ def value_loss_sum(predicted_B: Tensor, label_B: Tensor) -> Tensor:
     """Squared error over known labels (NaN = unknown)."""
     error_B = torch.where(torch.isnan(label_B), 0.0, predicted_B - label_B)
     return error_B.square().sum()
+
+
+def reconstruction_loss_sum(predicted_BD: Tensor, target_BD: Tensor, known_B: Tensor) -> Tensor:
+    """Squared error, mean over dimensions, of the clips that have something to rebuild; `known_B` bool."""
+    error_BD = torch.where(known_B[:, None], predicted_BD - target_BD, 0.0)
+    return error_BD.square().mean(dim=1).sum()
 
 
 def class_weights(choice: ClassWeights, counts_C: np.ndarray, classes: tuple[str, ...]) -> Tensor | None:

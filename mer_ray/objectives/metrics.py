@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-LOWER_IS_BETTER = "_mse"
+LOWER_IS_BETTER = ("_mse", "loss")
 EMOTION_METRICS = ("weighted_f1", "macro_f1", "uar", "accuracy")
 
 

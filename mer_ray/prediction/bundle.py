@@ -14,13 +14,14 @@ import safetensors.torch
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from mer_ray.batching import EncoderFeatures, Stream, StreamConfig, build_streams, normalise_speakers
+from mer_ray.batching import EncoderFeatures, Stream, StreamConfig, build_streams, normalise_stream, pad_frames
 from mer_ray.core.artefacts import digest_file
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.media_types import BoolArray, FloatArray, Modality
 from mer_ray.core.plugins import TAG, plugins_allowed, with_copies
 from mer_ray.models import AnyModel, FusionModel
 from mer_ray.prediction.bundle_network import BundleNetwork, GroupInputs, Member
+from mer_ray.store.schemas import STATISTICS
 from mer_ray.training.bundle_facts import (
     MEAN_PREFIX,
     MODEL_PREFIX,
@@ -33,8 +34,11 @@ from mer_ray.training.bundle_facts import (
     read_bundle_facts,
     read_train_clips,
 )
+from mer_ray.training.loading import WantedLayers
 
 PREDICT_BATCH_SIZE = 2048
+# Frames take more memory than pooled features.
+PREDICT_FRAMES_BATCH_SIZE = 128
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -60,13 +64,15 @@ class Bundle:
         return self.facts.classes
 
     @cached_property
-    def layers(self) -> dict[str, tuple[str, ...]]:
-        """Per encoder key the layers that any group reads."""
-        read: dict[str, list[str]] = {}
-        for group in self.facts.groups:
-            for stream in group.inputs:
-                read.setdefault(stream.encoder, []).extend(map(str, stream.layers))
-        return {key: tuple(dict.fromkeys(layers)) for key, layers in read.items()}
+    def wanted(self) -> dict[str, WantedLayers]:
+        """Per encoder key what any group reads."""
+        read: dict[str, WantedLayers] = {}
+        for stream in itertools.chain.from_iterable(group.inputs for group in self.facts.groups):
+            layers = tuple(map(str, stream.layers))
+            # Both statistics: files give both, and a store's are read in one go.
+            one = WantedLayers(frames=layers) if stream.frames else WantedLayers(layers, STATISTICS)
+            read[stream.encoder] = read[stream.encoder].joined(one) if stream.encoder in read else one
+        return read
 
     def streams_of(self, group: GroupFacts) -> list[tuple[StreamFacts, StreamConfig, tuple[str, ...]]]:
         """Each stream of a group with the input it comes from and the layers in it."""
@@ -89,7 +95,7 @@ class Bundle:
         return any(group.normalise == "speaker" for group in self.facts.groups)
 
     def predict_features(self, features: Mapping[str, EncoderFeatures], speaker_ids: Sequence[str | None]) -> BundlePredictions:
-        """Predict N clips from `features[encoder key]`, which hold at least the layers of `layers`.
+        """Predict N clips from `features[encoder key]`, which hold at least what is `wanted`.
 
         Raises:
             RunError: a clip has no speaker, and the bundle normalises by speaker.
@@ -97,11 +103,12 @@ class Bundle:
         """
         found = [self._streams(group, features, speaker_ids) for group in self.facts.groups]
         num_clips, num_values = len(speaker_ids), len(self.facts.values)
+        reads_frames = any(stream.spec.is_sequence for stream in itertools.chain.from_iterable(found))
+        size = PREDICT_FRAMES_BATCH_SIZE if reads_frames else PREDICT_BATCH_SIZE
         probs, values = [np.zeros((0, len(self.classes)), np.float32)], [np.zeros((0, num_values), np.float32)]
         with torch.inference_mode():
-            for start in range(0, num_clips, PREDICT_BATCH_SIZE):
-                rows = slice(start, start + PREDICT_BATCH_SIZE)
-                probs_BC, values_BV = self.network([self._inputs(streams, rows) for streams in found])
+            for start in range(0, num_clips, size):
+                probs_BC, values_BV = self.network([self._inputs(streams, slice(start, start + size)) for streams in found])
                 probs.append(probs_BC.cpu().numpy())
                 values.append(values_BV.cpu().numpy())
         used: dict[Modality, BoolArray] = {}
@@ -111,22 +118,20 @@ class Bundle:
         return BundlePredictions(np.concatenate(probs), {name: values_NV[:, number] for number, name in enumerate(self.facts.values)}, used)
 
     def _inputs(self, streams: Sequence[Stream], rows: slice) -> GroupInputs:
-        return (
-            {stream.spec.name: torch.tensor(stream.x_ND[rows], device=self.device) for stream in streams},
-            {stream.spec.name: torch.tensor(stream.present_N[rows], device=self.device) for stream in streams},
-        )
+        present = {stream.spec.name: torch.tensor(stream.present_N[rows], device=self.device) for stream in streams}
+        features, masks = {}, {}
+        for stream in streams:
+            name = stream.spec.name
+            if stream.offsets_N1 is None:
+                features[name] = torch.tensor(stream.x_RD[rows], device=self.device)
+            else:
+                padded_BTD, mask_BT = pad_frames(stream, rows)
+                features[name], masks[name] = torch.tensor(padded_BTD, device=self.device), torch.tensor(mask_BT, device=self.device)
+        return GroupInputs(features, present, masks)
 
     def _streams(self, group: GroupFacts, features: Mapping[str, EncoderFeatures], speaker_ids: Sequence[str | None]) -> list[Stream]:
         streams = build_streams(group.inputs, [_only_layers_of(stream, features[stream.encoder]) for stream in group.inputs])
-        if group.normalise != "speaker":
-            return streams
-        return [
-            replace(
-                stream,
-                x_ND=normalise_speakers(torch.from_numpy(stream.x_ND), torch.from_numpy(stream.present_N), speaker_ids).numpy(),
-            )
-            for stream in streams
-        ]
+        return [normalise_stream(stream, speaker_ids) for stream in streams] if group.normalise == "speaker" else streams
 
 
 def _only_layers_of(stream: StreamConfig, features: EncoderFeatures) -> EncoderFeatures:

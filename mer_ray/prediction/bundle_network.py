@@ -1,10 +1,11 @@
 """The arithmetic of a bundle as one network: normalise, every member, temperature, averages, prior.
 
-Shapes: B clips, D feature dimension, C classes, V values, G groups, M members of a group.
+Shapes: B clips, T frames, D feature dimension, C classes, V values, G groups, M members of a group.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,14 @@ from mer_ray.core.batch import Batch
 from mer_ray.models import FusionModel
 from mer_ray.training.bundle_facts import BundleFacts, GroupFacts
 
-# Per stream (B, D) and bool (B,).
-GroupInputs = tuple[Mapping[str, Tensor], Mapping[str, Tensor]]
+
+@dataclass(frozen=True)
+class GroupInputs:
+    """Per stream (B, D), or frames (B, T, D) with their masks (B, T), and which clips have it (B,)."""
+
+    streams: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    frame_masks: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Member(nn.Module):
@@ -28,16 +35,17 @@ class Member(nn.Module):
             self.register_buffer(f"mean{number}", mean_D)
             self.register_buffer(f"scale{number}", scale_D)
 
-    def forward(self, streams: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, given: GroupInputs) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and values (B, V)."""
         inputs = {}
-        for name, x_BD in streams.items():
+        for name, x in given.streams.items():
             if name in self.normalised:
                 number = self.normalised.index(name)
-                x_BD = (x_BD - self.get_buffer(f"mean{number}")) / self.get_buffer(f"scale{number}")
-            inputs[name] = torch.where(present[name][:, None], x_BD, 0.0)
-        unknown_B = torch.full_like(next(iter(present.values())), -1, dtype=torch.int64)
-        predictions = self.model(Batch(inputs, dict(present), unknown_B, {}))
+                x = (x - self.get_buffer(f"mean{number}")) / self.get_buffer(f"scale{number}")
+            real = given.frame_masks[name][:, :, None] if name in given.frame_masks else given.present[name][:, None]
+            inputs[name] = torch.where(real, x, 0.0)
+        unknown_B = torch.full_like(next(iter(given.present.values())), -1, dtype=torch.int64)
+        predictions = self.model(Batch(inputs, dict(given.present), unknown_B, {}, dict(given.frame_masks)))
         values = [predictions.values[name] for name in self.model.task.values]
         return predictions.logits, torch.stack(values, dim=1) if values else predictions.logits[:, :0]
 
@@ -67,8 +75,8 @@ class BundleNetwork(nn.Module):
 
     def forward(self, inputs: Sequence[GroupInputs]) -> tuple[Tensor, Tensor]:
         """Probabilities (B, C) and values (B, V); `inputs` has the streams of each group and which clips have them."""
-        found = [group(streams, present) for group, (streams, present) in zip(self.groups, inputs, strict=True)]
-        heard = [torch.stack(list(present.values())).any(dim=0) for _, present in inputs]
+        found = [group(given) for group, given in zip(self.groups, inputs, strict=True)]
+        heard = [torch.stack(list(given.present.values())).any(dim=0) for given in inputs]
         shares_GB = torch.stack([weight * heard_B.float() for weight, heard_B in zip(self.weights, heard, strict=True)])
         # Divided by 1 where a clip has nothing: those rows are replaced.
         shares_GB1 = (shares_GB / shares_GB.sum(dim=0).where(torch.stack(heard).any(dim=0), 1.0))[:, :, None]
@@ -87,8 +95,8 @@ class Group(nn.Module):
         self.temperature = facts.temperature
         self.members = nn.ModuleList(members)
 
-    def forward(self, streams: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, given: GroupInputs) -> tuple[Tensor, Tensor]:
         """Probabilities (B, C) and values (B, V)."""
-        found = [member(streams, present) for member in self.members]
+        found = [member(given) for member in self.members]
         probs_MBC = torch.stack([torch.softmax(logits_BC / self.temperature, dim=1) for logits_BC, _ in found])
         return probs_MBC.mean(dim=0), torch.stack([values_BV for _, values_BV in found]).mean(dim=0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mer_ray.batching import EncoderFeatures
+from mer_ray.batching import EncoderFeatures, Frames, StoredArray
 from mer_ray.core.media_types import Clip, Features
 from mer_ray.core.progress import track
 from mer_ray.decoders.limits import MediaLimits
@@ -18,7 +18,7 @@ from mer_ray.extraction.shards import Shard, ShardClip
 from mer_ray.store.catalog import list_encoders
 from mer_ray.store.layout import open_store
 from mer_ray.store.record import EncoderRecord
-from mer_ray.training.loading import read_encoder_features
+from mer_ray.training.loading import WantedLayers, read_encoder_features
 
 # Clips that are decoded before they are encoded together.
 CLIPS_TOGETHER = 8
@@ -43,8 +43,8 @@ class ClipEncoder:
         self._encoder = ShardEncoder(list(configs.values()), device)
         self._decoder = ShardDecoder(self._encoder.configs, limits, PIECE_MB)
 
-    def encode(self, clips: Sequence[Clip], layers: Mapping[str, Sequence[str]]) -> ClipFeatures:
-        """Features of all clips, in the store's number type, as far as `layers` asks for them.
+    def encode(self, clips: Sequence[Clip], wanted: Mapping[str, WantedLayers]) -> ClipFeatures:
+        """Features of all clips, in the store's number type, as far as `wanted` asks for them.
 
         Raises:
             ClusterError: a fault of the machine.
@@ -66,30 +66,36 @@ class ClipEncoder:
                             faults.setdefault(item.clip.clip_id, []).append(outcome.message)
                         found[key].append(outcome if isinstance(outcome, Features) else Features(0, 0.0))
                 bar.advance(len(some))
-        return ClipFeatures({key: _stack(self.records[key], layers[key], features) for key, features in found.items()}, faults)
+        return ClipFeatures({key: _stack(self.records[key], wanted[key], features) for key, features in found.items()}, faults)
 
 
-def _stack(record: EncoderRecord, layers: Sequence[str], features: Sequence[Features]) -> EncoderFeatures:
+def _stack(record: EncoderRecord, wanted: WantedLayers, features: Sequence[Features]) -> EncoderFeatures:
     present_N = np.array([one.num_frames > 0 for one in features], bool)
-    result = absent_features(record, layers, len(features))
-    for layer in layers:
-        for row in np.flatnonzero(present_N).tolist():
-            result.columns[f"mean_{layer}"][row] = features[row].mean[layer]
-            result.columns[f"std_{layer}"][row] = features[row].std[layer]
-    return EncoderFeatures(record.key, record.modality, tuple(layers), present_N, result.columns)
+    columns, dtype = _empty_columns(record, wanted, len(features)), np.dtype(record.dtype)
+    for row in np.flatnonzero(present_N).tolist():
+        for layer in wanted.pooled:
+            columns[f"mean_{layer}"][row] = features[row].mean[layer]
+            columns[f"std_{layer}"][row] = features[row].std[layer]
+    frames = {}
+    for layer in wanted.frames:
+        parts = [one.sequences.get(layer, np.zeros((0, record.layers[layer]))).astype(dtype) for one in features]
+        values_TD = np.concatenate(parts) if parts else np.zeros((0, record.layers[layer]), dtype)
+        frames[layer] = Frames(values_TD, np.cumsum([0, *map(len, parts)], dtype=np.int64))
+    return EncoderFeatures(record.key, record.modality, wanted.layers, present_N, columns, frames)
 
 
-def absent_features(record: EncoderRecord, layers: Sequence[str], num_clips: int) -> EncoderFeatures:
-    """The features of an encoder whose modality no clip has."""
+def _empty_columns(record: EncoderRecord, wanted: WantedLayers, num_clips: int) -> dict[str, StoredArray]:
     dtype = np.dtype(record.dtype)
-    columns = {
-        f"{statistic}_{layer}": np.zeros((num_clips, record.layers[layer]), dtype) for layer in layers for statistic in ("mean", "std")
-    }
-    return EncoderFeatures(record.key, record.modality, tuple(layers), np.zeros(num_clips, bool), columns)
+    return {f"{kind}_{layer}": np.zeros((num_clips, record.layers[layer]), dtype) for layer in wanted.pooled for kind in ("mean", "std")}
+
+
+def absent_features(record: EncoderRecord, wanted: WantedLayers, num_clips: int) -> EncoderFeatures:
+    """The features of an encoder whose modality no clip has."""
+    return _stack(record, wanted, [Features(0, 0.0)] * num_clips)
 
 
 def read_clip_features(
-    store_url: str, corpus: str, records: Mapping[str, EncoderRecord], layers: Mapping[str, Sequence[str]], clip_ids: Sequence[str]
+    store_url: str, corpus: str, records: Mapping[str, EncoderRecord], wanted: Mapping[str, WantedLayers], clip_ids: Sequence[str]
 ) -> ClipFeatures:
     """What a store holds of the clips; what it lacks counts as absent.
 
@@ -103,9 +109,9 @@ def read_clip_features(
     faults: dict[str, list[str]] = {}
     for key, record in records.items():
         if key not in stored:
-            by_key[key] = absent_features(record, layers[key], len(clip_ids))
+            by_key[key] = absent_features(record, wanted[key], len(clip_ids))
             continue
-        read = read_encoder_features(store, corpus, record, layers[key], ("mean", "std"), clip_ids)
+        read = read_encoder_features(store, corpus, record, wanted[key], clip_ids)
         by_key[key] = read.features
         for clip_id, message in read.failed.items():
             faults.setdefault(clip_id, []).append(message)

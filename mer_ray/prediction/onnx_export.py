@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mer_ray.core.errors import ConfigError
 from mer_ray.core.table import Table
 from mer_ray.prediction.bundle import Bundle, load_bundle
-from mer_ray.prediction.bundle_network import BundleNetwork
+from mer_ray.prediction.bundle_network import BundleNetwork, GroupInputs
 
 OPSET = 20
 METADATA_KEY, INPUTS_KEY = "mer_ray", "mer_ray_inputs"
@@ -48,7 +48,7 @@ class FlatNetwork(nn.Module):
         """Probabilities (B, C) and, where there are any, values (B, V)."""
         probs_BC, values_BV = self.network(
             [
-                ({name: streams[number] for number, name in group}, {name: present[number] for number, name in group})
+                GroupInputs({name: streams[number] for number, name in group}, {name: present[number] for number, name in group})
                 for group in self.streams_of_groups
             ]
         )
@@ -60,7 +60,7 @@ def export_onnx(folder: Path, out: Path, allow_plugins: bool = False) -> list[Ta
 
     Raises:
         RunError: no bundle.
-        ConfigError: it normalises by speaker, which no network of single clips can do; or `out` is no `.onnx` file.
+        ConfigError: it normalises by speaker, which no network of single clips can do; it reads frames; or `out` is no `.onnx` file.
 
     """
     if out.suffix != ".onnx":
@@ -70,6 +70,9 @@ def export_onnx(folder: Path, out: Path, allow_plugins: bool = False) -> list[Ta
         raise ConfigError(
             f"{folder}: normalises by each speaker's own clips, which one network over single clips cannot; export another run"
         )
+    frames = [stream.name for group in bundle.facts.groups for stream in group.streams if stream.is_sequence]
+    if frames:
+        raise ConfigError(f"{folder}: reads frames ({', '.join(frames)}); only bundles of pooled streams are exported: export another run")
     inputs, streams_of_groups = _inputs(bundle)
     network = FlatNetwork(bundle.network, streams_of_groups).eval()
     # Two clips: a batch of one would be taken for a constant.

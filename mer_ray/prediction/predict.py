@@ -149,7 +149,7 @@ def _extract_features(config: PredictConfig, bundle: Bundle, wanted: WantedClips
         for key, record in bundle.facts.encoders.items()
         if record.modality not in config.without and (key in encoders or is_imported(record))
     }
-    return read_clip_features(store, wanted.manifest.facts.corpus, records, bundle.layers, wanted.clip_ids)
+    return read_clip_features(store, wanted.manifest.facts.corpus, records, bundle.wanted, wanted.clip_ids)
 
 
 def _work_folder(config: PredictConfig) -> Path:

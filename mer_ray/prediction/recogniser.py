@@ -73,7 +73,7 @@ class Recogniser:
         """As `predict`, for clips of any kind, as a table."""
         check_speakers(self.bundle, wanted)
         refuse_imported(self.bundle, without)
-        encoded = self._encoder_without(frozenset(without)).encode(wanted.manifest.clips(), self.bundle.layers)
+        encoded = self._encoder_without(frozenset(without)).encode(wanted.manifest.clips(), self.bundle.wanted)
         return predict_table(self.bundle, wanted, encoded, abstain_below)
 
     def _build_encoder(self, without: frozenset[Modality]) -> ClipEncoder:
@@ -114,9 +114,9 @@ def with_windows(wanted: WantedClips, window_s: float | None, hop_s: float | Non
 
 def predict_table(bundle: Bundle, wanted: WantedClips, encoded: ClipFeatures, abstain_below: float) -> pa.Table:
     """Features -> the table of predictions; encoders without features count as absent."""
-    records, layers = bundle.facts.encoders, bundle.layers
     features = {
-        key: encoded.by_key.get(key) or absent_features(record, layers[key], len(wanted.source_ids)) for key, record in records.items()
+        key: encoded.by_key.get(key) or absent_features(record, bundle.wanted[key], len(wanted.source_ids))
+        for key, record in bundle.facts.encoders.items()
     }
     predictions = bundle.predict_features(features, wanted.speaker_ids)
     notes = {clip_id: list(dict.fromkeys(faults)) for clip_id, faults in encoded.faults.items()}

@@ -38,11 +38,12 @@ class StreamFacts(Config):
     name: str
     modality: Modality
     dim: PositiveInt
+    is_sequence: bool = False
 
     @property
     def spec(self) -> StreamSpec:
         """For building a model."""
-        return StreamSpec(self.name, self.modality, self.dim)
+        return StreamSpec(self.name, self.modality, self.dim, self.is_sequence)
 
 
 class MemberFacts(Config):

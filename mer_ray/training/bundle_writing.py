@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def write_bundle(
         run=facts["name"],
         identity=facts["identity"],
         inputs=tuple(_pinned(stream, record) for stream, record in zip(config.inputs, records, strict=True)),
-        streams=tuple(StreamFacts(name=spec.name, modality=spec.modality, dim=spec.dim) for spec in data.specs),
+        streams=tuple(StreamFacts(**asdict(spec)) for spec in data.specs),
         normalise=config.normalise,
         temperature=calibration["temperature"] if calibration else 1.0,
         calibrated_on=_calibrated_on(calibration, config) if calibration else None,
@@ -142,7 +143,7 @@ def _without_folder(config: dict[str, Any]) -> dict[str, Any]:
 
 def _pinned(stream: StreamConfig, record: EncoderRecord) -> StreamConfig:
     """The input with the encoder's key and the layers' names, which mean the same in any store."""
-    layers = pick_layers(stream, record.key, list(record.layers))
+    layers = pick_layers(stream, record.key, list(record.layers), record.sequences)
     return stream.model_copy(update={"encoder": record.key, "layers": list(layers)})
 
 

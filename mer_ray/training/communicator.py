@@ -3,6 +3,7 @@
 Shapes: B clips of a global batch.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,22 @@ class Communicator:
         """The rows that this worker predicts."""
         return rows
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are those of the global batch."""
-        return model
+    def wrap(self, network: nn.Module, has_steps: bool) -> nn.Module:
+        """The network whose gradients are those of the global batch; `has_steps`: each call uses a part of the parameters."""
+        return network
+
+    def no_sync(self, wrapped: nn.Module) -> AbstractContextManager[None]:
+        """Gradients of the block stay this worker's until the next backward outside of one."""
+        return nullcontext()
+
+    def gather_rows(self, own: Tensor, num_rows: int) -> Tensor:
+        """All workers' rows (B, K) of a global batch of `num_rows`, in order; the gradient flows into the own ones."""
+        return own
+
+    @property
+    def is_preempted(self) -> bool:
+        """Whether a machine of this training will be taken away soon."""
+        return False
 
     def sum(self, values: Tensor) -> Tensor:
         """Sums over workers, without gradient."""
@@ -66,9 +80,26 @@ class DistributedCommunicator(Communicator):
         share: IntArray = np.array_split(rows, self.num_workers)[self.rank]
         return share
 
-    def wrap(self, model: nn.Module) -> nn.Module:
+    def wrap(self, network: nn.Module, has_steps: bool) -> nn.Module:
         """DDP: the mean of the workers' gradients, which `num_workers` times each local share makes the global gradient."""
-        return DistributedDataParallel(model)
+        return DistributedDataParallel(network, find_unused_parameters=has_steps)
+
+    def no_sync(self, wrapped: nn.Module) -> AbstractContextManager[None]:
+        """DDP's own."""
+        assert isinstance(wrapped, DistributedDataParallel)
+        return wrapped.no_sync()
+
+    def gather_rows(self, own: Tensor, num_rows: int) -> Tensor:
+        """Gather shares of unequal length, padded to the longest."""
+        longest = -(-num_rows // self.num_workers)
+        padded = torch.zeros(longest, own.shape[1], dtype=own.dtype, device=own.device)
+        padded[: len(own)] = own.detach()
+        found = [torch.empty_like(padded) for _ in range(self.num_workers)]
+        torch.distributed.all_gather(found, padded)
+        lengths = [len(share) for share in torch.tensor_split(torch.empty(num_rows), self.num_workers)]
+        parts = [share[:length] for share, length in zip(found, lengths, strict=True)]
+        parts[self.rank] = own
+        return torch.cat(parts)
 
     def sum(self, values: Tensor) -> Tensor:
         """All-reduce a copy."""

@@ -10,15 +10,20 @@ from mer_ray.batching import Normalise, StreamConfig
 from mer_ray.core.config import Config, apply_overrides, parse_config, where_or_how_fast
 from mer_ray.core.plugins import PluginHost
 from mer_ray.models import AnyModel, AttentionConfig
-from mer_ray.objectives import ClassWeights, metric_names
+from mer_ray.objectives import ClassWeights, ValueLoss, Weighting, metric_names
 
 # What predictions store a seed in.
 LARGEST_SEED = 2**31 - 1
 ValueName = Literal["valence", "arousal", "dominance"]
+WorkerCount = Annotated[int, Field(ge=1, le=10_000)]
+
+# Of the dev rows, beside the metrics; lower is better.
+LOSS = "loss"
 
 # What candidates may not change: the data, the protocol, or where and how the run is done.
 FIXED_BY_RUN = {"manifest", "store", "out", "inputs", "values", "protocol", "seeds", "candidates", "select_metric", "normalise"}
-FIXED_BY_RUN |= {"allow_plugins", "num_workers", "device", "precision", "checkpoint_interval_s"}
+FIXED_BY_RUN |= {"allow_plugins", "num_workers", "num_parallel_fits", "device", "precision", "checkpoint_interval_s", "max_failures"}
+FIXED_BY_RUN |= {"compile", "deterministic", "keep_best", "vectorised"}
 
 
 class FoldsProtocol(Config):
@@ -67,7 +72,7 @@ class SplitsProtocol(Config):
 
 
 class EarlyStopping(Config):
-    """Stop after `patience` epochs without a better dev `metric`; the best epoch's weights predict."""
+    """Stop after `patience` epochs without a better dev `metric`, or lower dev `loss`; the best epoch's weights predict."""
 
     metric: str = "weighted_f1"
     patience: int = Field(15, ge=1, le=100_000)
@@ -78,7 +83,14 @@ class TrainConfig(PluginHost):
 
     `candidates` are sets of dotted changes to this config; each outer fold takes the one with the best `select_metric` in an inner
     loop over the other folds (with splits: on dev). `precision: auto` is bfloat16 autocast on a GPU and float32 on a CPU.
-    `num_workers` > 1 trains through Ray Train. A checkpoint is written at most every `checkpoint_interval_s`.
+    A checkpoint is written at most every `checkpoint_interval_s`, and before a machine that says so is taken away.
+
+    `num_workers` > 1 trains each fit by that many workers through Ray Train, which are started anew up to `max_failures` times; [min, max]
+    goes on with fewer while a machine is lost. `num_parallel_fits` > 1 spreads folds and seeds over the cluster instead, a worker each.
+    `vectorised` trains the seeds, and the folds of equally many batches, as one computation.
+
+    `batch_size` clips make one step of the optimisers, computed in `accumulate` parts. `modality_dropout` hides each modality of a
+    training clip with this probability. `keep_best` epochs by the metric of early stopping leave their weights in the run.
     """
 
     manifest: Path = where_or_how_fast()
@@ -91,21 +103,40 @@ class TrainConfig(PluginHost):
     seeds: list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field([0], min_length=1)
     epochs: int = Field(60, ge=1, le=100_000)
     batch_size: int = Field(32, ge=1, le=1_000_000)
+    accumulate: int = Field(1, ge=1, le=100_000)
+    optimiser: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warm_up: float = Field(0.05, ge=0, lt=1, description="share of all steps in which the learning rate rises from 0")
     weight_decay: float = Field(1e-2, ge=0, allow_inf_nan=False)
     gradient_clip: float | None = Field(1.0, gt=0, allow_inf_nan=False)
     class_weights: ClassWeights = "none"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    focal_gamma: float = Field(0.0, ge=0, le=10)
+    value_loss: ValueLoss = "mse"
     value_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    weighting: Weighting = "fixed"
+    modality_dropout: float = Field(0.0, ge=0, lt=1)
     early_stopping: EarlyStopping | None = None
     normalise: Normalise = "train"
     candidates: list[dict[str, Any]] = Field([])
     select_metric: str = "weighted_f1"
-    num_workers: int = where_or_how_fast(1, ge=1, le=10_000)
+    vectorised: bool = False
+    num_workers: WorkerCount | tuple[WorkerCount, WorkerCount] = where_or_how_fast(1)
+    num_parallel_fits: int = where_or_how_fast(1, ge=1, le=10_000)
+    max_failures: int = where_or_how_fast(3, ge=0, le=10_000)
     device: Literal["auto", "cpu", "cuda"] = where_or_how_fast("auto")
     precision: Literal["auto", "float32", "bfloat16"] = where_or_how_fast("auto")
+    compile: bool = where_or_how_fast(False)
+    deterministic: bool = where_or_how_fast(False)
     checkpoint_interval_s: float = where_or_how_fast(10.0, ge=0, allow_inf_nan=False)
+    keep_best: int = where_or_how_fast(1, ge=1, le=1000)
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The least and the most workers of a fit."""
+        return self.num_workers if isinstance(self.num_workers, tuple) else (self.num_workers, self.num_workers)
 
     @field_validator("seeds", "values")
     @classmethod
@@ -121,8 +152,10 @@ class TrainConfig(PluginHost):
             {"early_stopping.metric": self.early_stopping.metric} if self.early_stopping else {}
         )
         for key, metric in asked.items():
-            if metric not in allowed:
-                raise ValueError(f"{key}: {metric!r} is not a metric of this task; allowed: {', '.join(allowed)}")
+            known = (*allowed, LOSS) if key == "early_stopping.metric" else allowed
+            if metric not in known:
+                raise ValueError(f"{key}: {metric!r} is not a metric of this task; allowed: {', '.join(known)}")
+        self._check_how()
         if self.early_stopping and not self.protocol.has_dev:
             raise ValueError("early_stopping needs a dev set; set protocol.dev (next_fold, or a split), or early_stopping: null")
         if self.candidates and self.protocol.name == "splits" and not self.protocol.has_dev:
@@ -133,6 +166,25 @@ class TrainConfig(PluginHost):
                 raise ValueError(f"candidates.{number}: {'may not change ' + ', '.join(fixed) if fixed else 'changes nothing'}")
             self.candidate(number)
         return self
+
+    def _check_how(self) -> None:
+        low, high = self.worker_range
+        if low > high:
+            raise ValueError(f"num_workers: [{low}, {high}]: the least and the most, in this order")
+        if high > 1 and (self.num_parallel_fits > 1 or self.vectorised):
+            other = "vectorised" if self.vectorised else "num_parallel_fits"
+            raise ValueError(f"num_workers: {self.num_workers} workers of one fit do not go with {other}; set one of the two")
+        if self.value_loss == "ccc" and not self.values:
+            raise ValueError("value_loss: ccc needs values to predict; name some in values, or leave it out")
+        if self.value_loss == "ccc" and self.accumulate > 1:
+            raise ValueError("accumulate: concordance is no sum over parts of a batch; set accumulate: 1, or value_loss: mse")
+        if self.keep_best > 1 and self.early_stopping is None:
+            raise ValueError("keep_best: epochs are ranked by the metric of early_stopping; set it, or keep_best: 1")
+        if self.vectorised and (self.num_parallel_fits > 1 or self.candidates):
+            other = "candidates" if self.candidates else "num_parallel_fits"
+            raise ValueError(f"vectorised: trains all fits of one config in one process, so {other} does not go with it; leave one out")
+        if self.vectorised and (self.compile or self.accumulate > 1 or self.modality_dropout):
+            raise ValueError("vectorised: does not go with compile, accumulate or modality_dropout; leave them out, or vectorised")
 
     def candidate(self, number: int | None) -> "TrainConfig":
         """The config with one candidate's changes, or as it is for None.

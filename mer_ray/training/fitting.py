@@ -3,26 +3,34 @@
 Every epoch seeds its own shuffle and dropout from (seed, fold, epoch, worker), so a checkpoint needs no state of random generators
 and a resumed training draws what an unbroken one draws.
 
-Shapes: N training rows, B rows of a global batch, T terms of the loss.
+Shapes: N training rows, B rows of a global batch, T terms of a step's loss.
 """
 
 import math
 import time
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from mer_ray.batching import collate
+from mer_ray.core.batch import Batch
 from mer_ray.core.errors import RunError
 from mer_ray.core.seeding import derive_seed, seed_everything
-from mer_ray.objectives import Objective, class_weights, is_better, score
-from mer_ray.training.config import TrainConfig
-from mer_ray.training.evaluation import Predicted, autocast, predict_rows, to_outcome
+from mer_ray.models import TrainStep
+from mer_ray.objectives import LossSettings, class_weights, score
+from mer_ray.training.best_epochs import BestEpochs, Weights, copy_weights
+from mer_ray.training.class_means import class_means
+from mer_ray.training.config import LOSS, TrainConfig
+from mer_ray.training.epoch_plan import EpochPlan
+from mer_ray.training.evaluation import Predicted, autocast, predict_rows, prediction_loss, to_outcome
+from mer_ray.training.modality_dropout import hide_modalities
+from mer_ray.training.optimisation import Part
 from mer_ray.training.protocol import Partition
+from mer_ray.training.step_network import StepNetwork, term_name
 from mer_ray.training.training_data import IntArray, TrainingData
 from mer_ray.training.worker import Worker
 
@@ -47,14 +55,9 @@ def fit(learner: "Learner", keeper: Keeper) -> None:
         RunError: the loss is no longer finite.
 
     """
-    state = learner.communicator.agree(keeper.load() if learner.communicator.is_main else None)
-    if state is not None:
-        learner.load_state(state)
+    learner.resume(keeper)
     while not learner.is_finished:
-        row = learner.train_epoch()
-        row |= learner.score_dev()
-        learner.note_epoch(row)
-        keeper.keep(learner)
+        learner.finish_epoch(learner.train_epoch(), keeper)
 
 
 class Learner:
@@ -68,23 +71,33 @@ class Learner:
         self.communicator, self.dtype = worker.communicator, worker.dtype
         self.clips, self.statistics = worker.clips.normalised(partition.train)
         self.device = self.clips.emotion_N.device
-        self._name = derive_seed("fit", seed, -1 if partition.fold is None else partition.fold)
-        seed_everything(derive_seed(self._name, "weights"))
-        self.model = config.model.build(self.data.specs, self.data.task).to(self.device)
-        self._network = self.communicator.wrap(self.model)
-        self._rows_N = torch.from_numpy(partition.train).to(self.device)
-        num_steps = config.epochs * math.ceil(len(partition.train) / config.batch_size)
-        self._optimiser = AdamW(self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-        self._schedule = LambdaLR(self._optimiser, CosineSchedule(num_steps, config.warm_up))
-        self._parameters = list(self.model.parameters())
-        self._objective = objective_of(config, self.data, partition.train, self.device)
-        self._term_weights_T = torch.tensor(self._objective.weights, device=self.device)
-        # Masses come from labels alone, which every worker has: those of a global batch need no message.
-        self._masses_NT = self._objective.masses(collate(self.clips, self._rows_N))
+        self.name = derive_seed("fit", seed, -1 if partition.fold is None else partition.fold)
+        seed_everything(derive_seed(self.name, "weights"))
+        self.model = config.model.build(self.data.specs, self.data.task)
+        self.model.start_from(class_means(self.data, partition.train))
+        settings = loss_settings(config, self.data, partition.train)
+        self.network = StepNetwork(self.model, settings, self.communicator.gather_rows, self.communicator.num_workers).to(self.device)
+        if config.compile:
+            self.network.compile()
+        self._wrapped = self.communicator.wrap(self.network, has_steps=len(self.model.steps) > 1)
+        self.plan = EpochPlan(self.network, self.clips, partition.train, config.batch_size)
+        self.num_steps = config.epochs * self.plan.num_batches
+        decay = config.weight_decay
+        self.parts = {name: Part(owned, config, self.num_steps, decay) for name, owned in self.model.parts().items()}
+        # The weights of losses decay to nothing meaningful.
+        self._weighting = {
+            self.weighting_name(step): Part(weights, config, self.num_steps, 0.0)
+            for step in self.model.steps
+            if (weights := list(self.network.objective(step).parameters()))
+        }
         self.history: list[dict[str, Any]] = []
-        self.best_epoch = -1
-        self._best_score = math.nan
-        self._best_weights: dict[str, Tensor] | None = None
+        stopping = config.early_stopping
+        self.best = BestEpochs(stopping.metric, config.keep_best) if stopping else None
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights predict."""
+        return len(self.history) - 1 if self.best is None else self.best.epoch
 
     @property
     def is_finished(self) -> bool:
@@ -97,103 +110,143 @@ class Learner:
         """One pass over the training rows; the row holds the loss of all clips, term by term."""
         start_s = time.perf_counter()
         epoch = len(self.history)
-        seed_everything(derive_seed(self._name, epoch, self.communicator.rank))
-        shuffle = torch.Generator().manual_seed(derive_seed(self._name, "shuffle", epoch))
-        order_N = torch.randperm(len(self._rows_N), generator=shuffle).to(self.device)
-        batches = torch.split(self._rows_N[order_N], self.config.batch_size)
-        scales = [self._scale(masses_BT) for masses_BT in torch.split(self._masses_NT[order_N], self.config.batch_size)]
+        seed_everything(derive_seed(self.name, epoch, self.communicator.rank))
         self.model.train()
-        steps = [self.step(rows_B, scale_T) for rows_B, scale_T in zip(batches, scales, strict=True)]
-        sums_T = self.communicator.sum(torch.stack(steps).double().sum(dim=0))
-        means_T = (sums_T / self._masses_NT.double().sum(dim=0).clamp_min(SMALLEST_MASS)).tolist()
-        loss = sum(weight * mean for weight, mean in zip(self._objective.weights, means_T, strict=True))
+        sums: dict[str, list[Tensor]] = {step.name: [] for step in self.model.steps}
+        for batch in self.plan.batches(self.shuffle(epoch)):
+            parts = [self._collate(rows_B) for rows_B in self._own_parts(batch.rows_B)]
+            for step in self.model.steps:
+                if batch.is_known[step.name]:
+                    sums[step.name].append(self._step(step, parts, batch.masses[step.name], len(batch.rows_B)))
+        totals = {name: self.communicator.sum(torch.stack(found).double().sum(dim=0)) for name, found in sums.items() if found}
+        return self.epoch_row(totals, time.perf_counter() - start_s)
+
+    def shuffle(self, epoch: int) -> torch.Generator:
+        """What puts an epoch's rows in order."""
+        return torch.Generator().manual_seed(derive_seed(self.name, "shuffle", epoch))
+
+    def epoch_row(self, sums: Mapping[str, Tensor], seconds: float) -> dict[str, Any]:
+        """The history's row of the epoch after the last, from the loss sums (T,) of its steps.
+
+        Raises:
+            RunError: the loss is not finite.
+
+        """
+        epoch, loss = len(self.history), 0.0
+        terms: dict[str, float] = {}
+        for step in self.model.steps:
+            if step.name not in sums:
+                continue
+            objective = self.network.objective(step)
+            means_T = (sums[step.name] / self.plan.masses[step.name].double().sum(dim=0).clamp_min(SMALLEST_MASS)).tolist()
+            terms |= {f"train_loss_{term_name(self.model, step, term)}": mean for term, mean in zip(objective.terms, means_T, strict=True)}
+            # With learnt weights, too, so that curves of runs can be compared.
+            loss += sum(weight * mean for weight, mean in zip(objective.fixed_weights, means_T, strict=True))
+            if objective.log_variances is not None:
+                names = [f"log_variance_{term_name(self.model, step, term)}" for term in objective.terms]
+                terms |= dict(zip(names, objective.log_variances.detach().tolist(), strict=False))
         if not math.isfinite(loss):
             raise RunError(
                 f"{self.partition.label}, seed {self.seed}, epoch {epoch}: the loss is {loss}; lower learning_rate "
                 f"(now {self.config.learning_rate:g}){'' if self.config.gradient_clip else ', or set gradient_clip: 1.0'}"
             )
-        return {
-            "fold": self.partition.fold,
-            "seed": self.seed,
-            "epoch": epoch,
-            "train_loss": loss,
-            **{f"train_loss_{name}": mean for name, mean in zip(self._objective.terms, means_T, strict=True)},
-            "learning_rate": self._schedule.get_last_lr()[0],
-            "seconds": time.perf_counter() - start_s,
-        }
+        start = {"fold": self.partition.fold, "seed": self.seed, "epoch": epoch, "train_loss": loss}
+        return {**start, **terms, "learning_rate": next(iter(self.parts.values())).learning_rate, "seconds": seconds}
 
-    def _scale(self, masses_BT: Tensor) -> Tensor:
-        """What turns a worker's loss sums into its share: DDP takes the mean over workers of (workers x own sum / global mass)."""
-        return self._term_weights_T * self.communicator.num_workers / masses_BT.sum(dim=0).clamp_min(SMALLEST_MASS)
+    def _own_parts(self, rows_B: Tensor) -> list[Tensor]:
+        """The worker's rows of a global batch, in the parts that are computed one after the other; some may be empty."""
+        own_B = self.communicator.part(rows_B)
+        return list(torch.tensor_split(own_B, self.config.accumulate))
 
-    def step(self, rows_B: Tensor, scale_T: Tensor) -> Tensor:
-        """One optimiser step on a global batch; gives this worker's loss sums (T,)."""
-        batch = collate(self.clips, self.communicator.part(rows_B))
-        with autocast(self.device, self.dtype):
-            predictions = self._network(batch)
-        sums_T = self._objective.sums(predictions, batch)
-        self._optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(torch.dot(sums_T, scale_T))
+    def _collate(self, host_rows_B: Tensor) -> Batch:
+        batch = collate(self.clips, host_rows_B.to(self.device), self.clips.longest(host_rows_B))
+        return hide_modalities(batch, self.data.specs, self.config.modality_dropout) if self.config.modality_dropout else batch
+
+    def _step(self, step: TrainStep, parts: list[Batch], masses_T: Tensor, num_global_clips: int) -> Tensor:
+        """One step of a step's optimisers on a global batch; gives this worker's loss sums (T,)."""
+        scale_T = torch.where(masses_T > SMALLEST_MASS, self.communicator.num_workers / masses_T.clamp_min(SMALLEST_MASS), 0.0)
+        self.network.zero_grad(set_to_none=True)
+        sums = []
+        for number, batch in enumerate(parts):
+            is_last = number == len(parts) - 1
+            with nullcontext() if is_last else self.communicator.no_sync(self._wrapped):
+                with autocast(self.device, self.dtype):
+                    total, sums_T = self._wrapped(batch, step.name, scale_T, num_global_clips)
+                torch.autograd.backward(total)
+            sums.append(sums_T)
+        moved = [self.parts[name] for name in step.parts]
         if self.config.gradient_clip is not None:
-            clip_grad_norm_(self._parameters, self.config.gradient_clip)
-        self._optimiser.step()
-        self._schedule.step()
-        return sums_T.detach()
+            clip_grad_norm_([weight for part in moved for weight in part.parameters], self.config.gradient_clip)
+        weighting = self._weighting.get(self.weighting_name(step))
+        for part in (*moved, *([weighting] if weighting else [])):
+            part.step()
+        return torch.stack(sums).sum(dim=0)
 
     def score_dev(self) -> dict[str, float]:
-        """Metrics of the dev rows, `dev_<metric>`; empty without a dev set."""
+        """Metrics of the dev rows, `dev_<metric>`, and their loss; empty without a dev set."""
         if self.partition.dev is None:
             return {}
-        return {f"dev_{name}": value for name, value in score(to_outcome(self.predict(self.partition.dev), self.data)).items()}
+        predicted = self.predict(self.partition.dev)
+        loss = prediction_loss(predicted, self.data, self.config.value_weight)
+        return {f"dev_{name}": value for name, value in {**score(to_outcome(predicted, self.data)), LOSS: loss}.items()}
 
     def predict(self, rows: IntArray) -> Predicted:
         """Predict rows with the model as it is."""
         return predict_rows(self.model, self.clips, rows, self.dtype, self.communicator)
 
-    def note_epoch(self, row: dict[str, Any]) -> None:
-        """Append an epoch to the history, and keep its weights where it is the best so far."""
+    def finish_epoch(self, row: dict[str, Any], keeper: Keeper) -> None:
+        """Score dev, append the epoch to the history, keep its weights where it is among the best, and its state where it is time to."""
+        row |= self.score_dev()
         self.history.append(row)
-        stopping = self.config.early_stopping
-        if stopping is None:
-            self.best_epoch = row["epoch"]
-            return
-        found = row.get(f"dev_{stopping.metric}", math.nan)
-        if self._best_weights is None or math.isnan(self._best_score) or is_better(stopping.metric, found, self._best_score):
-            self.best_epoch, self._best_score = row["epoch"], found
-            self._best_weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        if self.best is not None:
+            self.best.note(row["epoch"], row.get(f"dev_{self.best.metric}", math.nan), self.model)
+        keeper.keep(self)
 
-    def take_best_weights(self) -> dict[str, Tensor]:
+    def take_best_weights(self) -> Weights:
         """Give the model the weights of the best epoch; gives those of the last."""
-        last = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        if self._best_weights is not None:
-            self.model.load_state_dict(self._best_weights)
+        last = copy_weights(self.model)
+        if self.best is not None:
+            self.model.load_state_dict(self.best.kept[0][2])
         return last
+
+    def all_parts(self) -> dict[str, Part]:
+        """The model's parts, and the learnt weights of the losses."""
+        return {**self.parts, **self._weighting}
+
+    def weighting_name(self, step: TrainStep) -> str:
+        """The part of a step's learnt weights."""
+        return f"weighting of {step.name}"
 
     def state(self) -> dict[str, Any]:
         """All that a resumed training needs to go on as if it had never stopped."""
         return {
-            "model": self.model.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "schedule": {"last_epoch": self._schedule.last_epoch},
+            "network": self.network.state_dict(),
+            "optimisers": {name: part.optimiser.state_dict() for name, part in self.all_parts().items()},
+            "schedules": {name: part.schedule.last_epoch for name, part in self.all_parts().items()},
             "history": self.history,
-            "best_epoch": self.best_epoch,
-            "best_score": self._best_score,
-            "best_weights": self._best_weights,
+            "best": None if self.best is None else self.best.state(),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`.
+    def resume(self, keeper: Keeper) -> None:
+        """Go on from the keeper's state, where it has one.
 
         Raises:
             RunError: it is not one of this model.
 
         """
+        state = self.communicator.agree(keeper.load() if self.communicator.is_main else None)
+        if state is not None:
+            self._load_state(state)
+
+    def _load_state(self, state: dict[str, Any]) -> None:
         try:
-            self.model.load_state_dict(state["model"])
-            self._optimiser.load_state_dict(state["optimiser"])
-            self._schedule.last_epoch = state["schedule"]["last_epoch"]
+            self.network.load_state_dict(state["network"])
+            for name, part in self.all_parts().items():
+                part.optimiser.load_state_dict(state["optimisers"][name])
+                part.go_to(state["schedules"][name])
             self.history = list(state["history"])
-            self.best_epoch, self._best_score, self._best_weights = state["best_epoch"], state["best_score"], state["best_weights"]
+            if self.best is not None:
+                self.best.load_state(state["best"])
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise RunError(
                 f"{self.partition.label}, seed {self.seed}: last.pt holds no state of this model; "
@@ -201,21 +254,7 @@ class Learner:
             ) from error
 
 
-class CosineSchedule:
-    """The learning rate's factor at a step: up in a straight line over `warm_up` of all steps, then half a cosine down to 0."""
-
-    def __init__(self, num_steps: int, warm_up: float) -> None:
-        self.num_steps = num_steps
-        self.num_warm_up = math.ceil(warm_up * num_steps)
-
-    def __call__(self, step: int) -> float:
-        """The factor at a step, from 0."""
-        if step < self.num_warm_up:
-            return (step + 1) / (self.num_warm_up + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - self.num_warm_up) / max(1, self.num_steps - self.num_warm_up)))
-
-
-def objective_of(config: TrainConfig, data: TrainingData, train: IntArray, device: torch.device) -> Objective:
-    """The objective of a config; class weights are counted on the training rows."""
+def loss_settings(config: TrainConfig, data: TrainingData, train: IntArray) -> LossSettings:
+    """The loss of a config; class weights are counted on the training rows."""
     weights_C = class_weights(config.class_weights, data.class_counts(train), data.task.classes)
-    return Objective(data.task.values, None if weights_C is None else weights_C.to(device), config.label_smoothing, config.value_weight)
+    return LossSettings(weights_C, config.label_smoothing, config.focal_gamma, config.value_loss, config.value_weight, config.weighting)

@@ -1,13 +1,13 @@
 """Manifest and store -> TrainingData."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mer_ray.batching import EncoderFeatures, Stream, StreamConfig, build_streams, pick_layers
+from mer_ray.batching import EncoderFeatures, Frames, Stream, StreamConfig, build_streams, pick_layers
 from mer_ray.core.batch import TaskSpec
 from mer_ray.core.errors import RunError
 from mer_ray.core.manifest import read_manifest
@@ -15,7 +15,7 @@ from mer_ray.core.media_types import FloatArray
 from mer_ray.store.catalog import resolve_encoder
 from mer_ray.store.failures import read_failures
 from mer_ray.store.layout import Store, open_store
-from mer_ray.store.reader import read_pooled
+from mer_ray.store.reader import PooledFeatures, SequenceFeatures, StoredArray, read_pooled, read_sequences
 from mer_ray.store.record import EncoderRecord
 from mer_ray.store.schemas import Statistic
 from mer_ray.training.config import FoldsProtocol, SplitsProtocol, TrainConfig
@@ -45,6 +45,8 @@ def load_training_data(config: TrainConfig) -> TrainingData:
         raise RunError(f"{config.manifest}: {wanted}, or choose another protocol (protocol.name=folds or splits)")
     clip_ids = rows["clip_id"].to_pylist()
     streams, num_failed = _read_streams(config, manifest.facts.corpus, clip_ids)
+    for stream in streams:
+        _refuse_not_finite(stream, clip_ids, config.store)
     if not any(stream.present_N.any() for stream in streams):
         raise RunError(
             f"{config.store}: none of the {len(clip_ids)} clips has any of the inputs {', '.join(stream.spec.name for stream in streams)}; "
@@ -121,32 +123,84 @@ class EncoderRead:
     missing: tuple[str, ...]
 
 
-def read_encoder_features(
-    store: Store, corpus: str, record: EncoderRecord, layers: Sequence[str], statistics: Sequence[Statistic], clip_ids: Sequence[str]
-) -> EncoderRead:
-    """Pooled features of clips, in their order; where a clip's newest row is a failure, older features are of other media.
+@dataclass(frozen=True)
+class WantedLayers:
+    """What is read of one encoder: layers pooled by `statistics`, and layers frame by frame."""
+
+    pooled: tuple[str, ...] = ()
+    statistics: tuple[Statistic, ...] = ()
+    frames: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys((*self.pooled, *self.frames)))
+
+    def joined(self, other: "WantedLayers") -> "WantedLayers":
+        """What either wants."""
+        statistics = tuple(dict.fromkeys((*self.statistics, *other.statistics)))
+        return WantedLayers(_either(self.pooled, other.pooled), statistics, _either(self.frames, other.frames))
+
+
+def _either(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*one, *other)))
+
+
+def wanted_layers(config: StreamConfig, record: EncoderRecord) -> WantedLayers:
+    """What a stream reads of its encoder.
+
+    Raises:
+        ConfigError: layers that the encoder does not have, or whose frames were not kept.
+
+    """
+    layers = pick_layers(config, record.key, list(record.layers), record.sequences)
+    return WantedLayers(frames=layers) if config.frames else WantedLayers(layers, tuple(config.statistics))
+
+
+def read_encoder_features(store: Store, corpus: str, record: EncoderRecord, wanted: WantedLayers, clip_ids: Sequence[str]) -> EncoderRead:
+    """Features of clips, in their order; where a clip's newest row is a failure, older features are of other media.
 
     Raises:
         StoreError: the store cannot be read.
 
     """
-    pooled = read_pooled(store, corpus, record, layers, statistics, clip_ids)
+    found: list[PooledFeatures | SequenceFeatures] = []
+    columns: Mapping[str, StoredArray] = {}
+    frames: dict[str, Frames] = {}
+    if wanted.pooled:
+        pooled = read_pooled(store, corpus, record, wanted.pooled, wanted.statistics, clip_ids)
+        found, columns = [pooled], pooled.columns
+    if wanted.frames:
+        sequences = read_sequences(store, corpus, record, wanted.frames, clip_ids)
+        found.append(sequences)
+        frames = {layer: Frames(sequences.values[layer], sequences.offsets[layer]) for layer in wanted.frames}
     rows = read_failures(store, corpus, record.key)
     reasons = dict(zip(rows["clip_id"].to_pylist(), rows["message"].to_pylist(), strict=True))
     failed = {clip_id: reasons[clip_id] for clip_id in clip_ids if clip_id in reasons}
-    present_N = pooled.present & np.array([clip_id not in failed for clip_id in clip_ids], dtype=bool)
-    features = EncoderFeatures(record.key, record.modality, tuple(layers), present_N, pooled.columns)
-    return EncoderRead(features, failed, tuple(clip_id for clip_id in pooled.missing if clip_id not in failed))
+    present_N = found[0].present & np.array([clip_id not in failed for clip_id in clip_ids], dtype=bool)
+    features = EncoderFeatures(record.key, record.modality, wanted.layers, present_N, columns, frames)
+    return EncoderRead(features, failed, tuple(clip_id for clip_id in found[0].missing if clip_id not in failed))
 
 
 def _read_features(store: Store, corpus: str, config: StreamConfig, clip_ids: list[str]) -> tuple[EncoderFeatures, int]:
     """The features of all clips, and how many of them failed."""
     record = resolve_encoder(store, corpus, config.encoder)
-    layers = pick_layers(config, record.key, list(record.layers))
-    read = read_encoder_features(store, corpus, record, layers, config.statistics, clip_ids)
+    read = read_encoder_features(store, corpus, record, wanted_layers(config, record), clip_ids)
     if read.missing:
         raise RunError(
             f"{store.url}: {record.key} lacks features of {len(read.missing)} of {len(clip_ids)} clips (one is {read.missing[0]!r}); "
             f"run `mer-ray extract` with this manifest, store and encoder"
         )
     return read.features, len(read.failed)
+
+
+def _refuse_not_finite(stream: Stream, clip_ids: Sequence[str], store: str) -> None:
+    rows: IntArray = np.flatnonzero(~np.isfinite(stream.x_RD).all(axis=1))
+    if not len(rows):
+        return
+    numbers = rows if stream.offsets_N1 is None else np.searchsorted(stream.offsets_N1, rows, side="right") - 1
+    bad = [clip_ids[number] for number in dict.fromkeys(numbers.tolist())]
+    raise RunError(
+        f"{store}: features of {stream.encoder} ({stream.spec.name}) are not finite (NaN or infinite) for {len(bad)} of {len(clip_ids)} "
+        f"clips (one is {bad[0]!r}); extract these anew, or train without this input"
+    )

@@ -15,6 +15,7 @@ def plan_training(config: TrainConfig) -> Table:
 
     """
     num_folds = _num_folds(config)
+    low, high = config.worker_range
     rows = [
         ("inputs", ", ".join(f"{stream.encoder} ({_layers(stream)})" for stream in config.inputs)),
         ("model", shown_name(config.model)),
@@ -23,14 +24,16 @@ def plan_training(config: TrainConfig) -> Table:
         ("normalisation", config.normalise),
         ("models to train", _num_fits(config, num_folds)),
         ("epochs each", f"up to {config.epochs}" if config.early_stopping else str(config.epochs)),
-        ("workers", str(config.num_workers)),
+        ("workers of a fit", str(config.num_workers) if low == high else f"{low} to {high}"),
+        ("fits at once", "all, as one computation" if config.vectorised else str(config.num_parallel_fits)),
         ("out", str(config.out)),
     ]
     return Table("Training", ("what", "value"), tuple(rows))
 
 
 def _layers(stream: StreamConfig) -> str:
-    return "all layers" if stream.layers == "all" else f"layers {', '.join(map(str, stream.layers))}"
+    listed = "all layers" if stream.layers == "all" else f"layers {', '.join(map(str, stream.layers))}"
+    return f"frames of {listed}" if stream.frames else listed
 
 
 def _num_folds(config: TrainConfig) -> int | None:

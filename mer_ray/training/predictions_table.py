@@ -41,8 +41,9 @@ def to_table(predicted: Predicted, data: TrainingData, split: str, fold: int | N
             f"attention_{name}": pa.array(predicted.attention_NS[:, number], from_pandas=True)
             for number, name in enumerate(predicted.attention_names)
         },
+        **{f"model_{name}": pa.array(value_N, from_pandas=True) for name, value_N in predicted.facts.items()},
     }
-    return pa.table(columns, schema=predictions_schema(data.task, predicted.attention_names))
+    return pa.table(columns, schema=predictions_schema(data.task, predicted.attention_names, tuple(predicted.facts)))
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -57,6 +58,15 @@ def outcomes_by_seed(table: pa.Table, task: TaskSpec) -> dict[int, Outcome]:
     """Labels and predictions of one split per seed, over the same clips in the same order (by clip_id)."""
     seeds = sorted(pc.unique(table["seed"]).to_pylist())
     return {seed: _outcome(table.filter(pc.equal(table["seed"], seed)).sort_by("clip_id"), task) for seed in seeds}
+
+
+def ensemble_outcome(table: pa.Table, task: TaskSpec) -> Outcome:
+    """Labels and the mean over seeds of probabilities and values, over the same clips as `outcomes_by_seed`."""
+    by_seed = [table.filter(pc.equal(table["seed"], seed)).sort_by("clip_id") for seed in pc.unique(table["seed"]).to_pylist()]
+    labels = _outcome(by_seed[0], task)
+    probs_NC = np.mean([np.stack([one[f"prob_{name}"].to_numpy() for name in task.classes], axis=1) for one in by_seed], axis=0)
+    values = {name: torch.tensor(np.mean([one[name].to_numpy() for one in by_seed], axis=0)) for name in task.values}
+    return Outcome(labels.label_N, torch.tensor(probs_NC.argmax(axis=1)), labels.value_labels, values, labels.num_classes)
 
 
 def _outcome(table: pa.Table, task: TaskSpec) -> Outcome:

@@ -1,15 +1,19 @@
 """What run.json says of a run."""
 
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from mer_ray.batching import NORMALISE_LABELS
 from mer_ray.core import artefacts
 from mer_ray.core.plugins import plugin_files
+from mer_ray.training.class_means import class_means
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.protocol import Partition
-from mer_ray.training.run_folder import RunFolder
+from mer_ray.training.run_folder import FitFolder, RunFolder
 from mer_ray.training.training_data import TrainingData
 
 
@@ -38,12 +42,14 @@ def describe_run(config: TrainConfig, data: TrainingData, identity: str, found: 
                 "encoder": stream.encoder,
                 "layers": list(stream.layers),
                 "statistics": list(stream.statistics),
+                "kind": "frames" if stream.spec.is_sequence else "pooled",
             }
             for stream in data.streams
         ],
         "normalisation": NORMALISE_LABELS[config.normalise],
         "model": {**config.model.model_dump(mode="json"), "num_parameters": sum(weight.numel() for weight in model.parameters())},
         "plugins": {file.copied_name: file.sha256 for file in plugin_files(config)},
+        "class_means": _class_means(data),
         "num_clips": _num_clips(data, found),
         "num_failed": data.num_failed,
         "notes": notes_on(data, found),
@@ -54,6 +60,33 @@ def describe_run(config: TrainConfig, data: TrainingData, identity: str, found: 
         "num_workers": config.num_workers,
         "hardware": {**artefacts.hardware(), "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None},
     }
+
+
+def _class_means(data: TrainingData) -> dict[str, dict[str, float | None]]:
+    """The mean of each value by class over all labelled clips; None for a class without any."""
+    found = class_means(data, np.arange(data.num_clips))
+    return {
+        value: {name: None if mean != mean else mean for name, mean in zip(data.task.classes, means_C.tolist(), strict=True)}
+        for value, means_C in found.items()
+    }
+
+
+def facts_of_fits(fits: Sequence[FitFolder]) -> dict[str, Any]:
+    """What finished fits learnt, each, and what they cost, on average."""
+    summaries = [fit.summary() for fit in fits]
+    epochs = [row for summary in summaries for row in summary["history"]]
+    learnt = [
+        {"fold": summary["history"][0]["fold"], "seed": summary["history"][0]["seed"], **summary["learnt"]}
+        for summary in summaries
+        if summary.get("learnt")
+    ]
+    costs = [summary["cost"] for summary in summaries if "cost" in summary]
+    cost = {
+        "seconds_per_epoch": statistics.fmean(row["seconds"] for row in epochs),
+        "epochs": len(epochs) / len(summaries),
+        **{name: statistics.fmean(one[name] for one in costs) for name in (costs[0] if costs else ())},
+    }
+    return {"learnt": learnt, "cost": cost}
 
 
 def _num_clips(data: TrainingData, found: list[Partition]) -> dict[str, int]:

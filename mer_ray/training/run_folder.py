@@ -6,10 +6,12 @@
 <out>/bundle/                                    the trained models, ready to predict
 <out>/selection/<partition>.json                 the candidate that an inner loop chose
 <out>/checkpoints/<fit>/{last,best}.pt, predictions.parquet, finished.json (last: its existence means the fit is finished)
+<out>/checkpoints/<fit>/best_epochs/epoch<n>.pt  where keep_best is above 1
 """
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from mer_ray.core.artefacts import write_json, write_text
 from mer_ray.core.config import dump_yaml, identity_fields
 from mer_ray.core.errors import RunError
 from mer_ray.core.plugins import plugin_files
+from mer_ray.training.best_epochs import BestEpochs
 from mer_ray.training.checkpoint import read_checkpoint, write_checkpoint
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.fitting import Learner
@@ -160,7 +163,7 @@ class FitFolder:
             RunError: the file is damaged.
 
         """
-        rows = _read_json(self.finished_path).get("history")
+        rows = self.summary().get("history")
         if not isinstance(rows, list):
             raise RunError(f"{self.finished_path}: holds no history of a fit; delete {self.root} to train this part anew")
         return rows
@@ -178,6 +181,21 @@ class FitFolder:
         except (pa.ArrowException, OSError) as error:
             raise RunError(f"{path}: missing, or no Parquet that can be read; delete {self.root} to train this part anew") from error
 
+    def summary(self) -> dict[str, Any]:
+        """What a finished fit says of itself: its history, what its model learnt, what it cost.
+
+        Raises:
+            RunError: the file is damaged.
+
+        """
+        return _read_json(self.finished_path)
+
+    def write_best_epochs(self, best: BestEpochs) -> None:
+        """The weights of the best epochs, each in a file of its own below `best_epochs`."""
+        for epoch, score, weights in best.kept:
+            state = {"epoch": epoch, "metric": best.metric, "score": score, "model": weights}
+            write_checkpoint(self.root / "best_epochs" / f"epoch{epoch:04d}.pt", state)
+
     def finish(self, last: dict[str, Any], best: dict[str, Any], predictions: pa.Table, summary: dict[str, Any]) -> None:
         """Write the results; the fit is finished when the summary is there."""
         write_checkpoint(self.best_path, best)
@@ -188,13 +206,10 @@ class FitFolder:
 
 
 class CheckpointKeeper:
-    """Writes a fit's state and the run's curve at most every `interval_s`; a resumed fit goes on from there.
+    """Writes a fit's state at most every `interval_s`; a resumed fit goes on from there. `curve` is told the fit's rows then."""
 
-    `rows_before` are the rows of the fits before this one.
-    """
-
-    def __init__(self, folder: RunFolder, fit: FitFolder, rows_before: list[dict[str, Any]], interval_s: float) -> None:
-        self._folder, self._fit, self._rows_before, self._interval_s = folder, fit, rows_before, interval_s
+    def __init__(self, fit: FitFolder, curve: Callable[[list[dict[str, Any]]], None], interval_s: float) -> None:
+        self._fit, self._curve, self._interval_s = fit, curve, interval_s
         self._written_s = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -206,16 +221,17 @@ class CheckpointKeeper:
         """
         state = read_checkpoint(self._fit.last_path) if self._fit.last_path.is_file() else {}
         # Bare weights are left by a kill in the middle of `finish`: that fit starts anew, and ends the same.
-        if state and "optimiser" not in state and set(state) != {"model"}:
+        if state and "optimisers" not in state and set(state) != {"model"}:
             raise RunError(f"{self._fit.last_path}: holds no state of a training; delete {self._fit.root} to train this part anew")
-        return state if "optimiser" in state else None
+        return state if "optimisers" in state else None
 
     def keep(self, learner: Learner) -> None:
         """Write, where it is time to and this worker writes."""
-        if not learner.communicator.is_main or time.monotonic() - self._written_s < self._interval_s:
+        is_time = learner.communicator.is_preempted or time.monotonic() - self._written_s >= self._interval_s
+        if not learner.communicator.is_main or not is_time:
             return
         write_checkpoint(self._fit.last_path, learner.state())
-        self._folder.write_metrics(self._rows_before + learner.history)
+        self._curve(learner.history)
         self._written_s = time.monotonic()
 
 

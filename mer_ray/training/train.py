@@ -5,23 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mer_ray.core.artefacts import write_json
 from mer_ray.core.config import identity_of
-from mer_ray.core.errors import RunError
 from mer_ray.core.table import Table
 from mer_ray.training.bundle_writing import write_bundle
 from mer_ray.training.calibration import calibrate
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
+from mer_ray.training.data_checks import check_fit
 from mer_ray.training.loading import load_training_data
 from mer_ray.training.plan import plan_training
 from mer_ray.training.predictions_table import write_table
 from mer_ray.training.protocol import Partition, partitions
-from mer_ray.training.run_facts import chosen_candidates, describe_run
+from mer_ray.training.run_facts import chosen_candidates, describe_run, facts_of_fits
 from mer_ray.training.run_fits import run_fits
 from mer_ray.training.run_folder import RunFolder
 from mer_ray.training.scoring import score_splits
@@ -75,45 +74,39 @@ def train(config: TrainConfig) -> RunSummary:
 
 def train_on(config: TrainConfig, data: TrainingData, start_s: float) -> RunSummary:
     """As `train`, on data that is loaded; paths in the config are absolute."""
-    _refuse_one_class(data)
     found = partitions(config.protocol, data)
+    check_fit(config, data, found)
     folder = RunFolder(config.out)
     config = _with_known_precision(config)
     identity = identity_of(config, data=data.digest(), precision=config.precision)
     folder.open(config, identity, describe_run(config, data, identity, found))
     if folder.is_complete:
         return RunSummary(folder.root, folder.read_facts(), folder.read_scores()["splits"], was_complete=True)
-    if config.num_workers == 1:
-        run_fits(config, make_worker(config, data, Communicator(), choose_device(config)), folder)
-    else:
-        # Ray is loaded where it is used only.
+    # Ray is loaded where it is used only.
+    if config.num_parallel_fits > 1:
+        from mer_ray.training.ray_fits import run_fits_in_parallel
+
+        run_fits_in_parallel(config, data, folder)
+    elif config.worker_range[1] > 1:
         from mer_ray.training.ray_trainer import run_fits_on_ray
 
         run_fits_on_ray(config, data, folder)
+    else:
+        run_fits(config, make_worker(config, data, Communicator(), choose_device(config)), folder)
     return _finish(config, data, folder, found, start_s)
-
-
-def _refuse_one_class(data: TrainingData) -> None:
-    classes = data.task.classes
-    labelled = [name for name, count in zip(classes, data.class_counts(np.arange(data.num_clips)), strict=True) if count > 0]
-    if len(classes) < 2 or len(labelled) == 1:
-        raise RunError(
-            f"{data.corpus}: a classifier needs clips of at least 2 emotions, this corpus has {', '.join(labelled) or 'none'}; "
-            "label clips of another emotion, or join another corpus"
-        )
 
 
 def _with_known_precision(config: TrainConfig) -> TrainConfig:
     """`precision: auto` as the type that the workers will use: numbers depend on it, so a run must go on with the same."""
     if config.precision != "auto":
         return config
-    if config.num_workers == 1:
+    if config.worker_range[1] == 1 and config.num_parallel_fits == 1:
         device_type = choose_device(config).type
     elif config.device == "cpu":
         device_type = "cpu"
     else:
         # Ray is loaded where it is used only.
-        from mer_ray.training.ray_trainer import find_device_type
+        from mer_ray.training.ray_resources import find_device_type
 
         device_type = find_device_type(config)
     return config.model_copy(update={"precision": precision_on(config, device_type)})
@@ -128,7 +121,12 @@ def _finish(config: TrainConfig, data: TrainingData, folder: RunFolder, found: l
     for split, table in tables.items():
         write_table(folder.predictions_path(split), table)
     scores = {**score_splits(tables, data.task), "calibration": calibrate(tables, data.task, config.protocol.has_dev)}
-    facts = {**folder.read_facts(), "chosen": chosen_candidates(config, folder, found), "seconds": time.monotonic() - start_s}
+    facts = {
+        **folder.read_facts(),
+        **facts_of_fits(fits),
+        "chosen": chosen_candidates(config, folder, found),
+        "seconds": time.monotonic() - start_s,
+    }
     write_json(folder.facts_path, facts)
     write_bundle(config, data, folder, found, scores, facts)
     write_json(folder.scores_path, scores)

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from mer_ray.batching import ResidentClips, Stream, fit_normalisation, normalise_speakers
-from mer_ray.batching.normalise import Normalisation, Normalise
+from mer_ray.batching import Stream
 from mer_ray.core.batch import StreamSpec, TaskSpec
 from mer_ray.core.config import digest_of
 from mer_ray.core.media_types import BoolArray, FloatArray
@@ -62,6 +60,14 @@ class TrainingData:
             known_N = known_N | ~np.isnan(value_N)
         return known_N
 
+    @property
+    def class_shares(self) -> FloatArray:
+        """The soft labels (N, C), or hard ones as one-hot rows; a row of zeros = unknown."""
+        if self.emotion_probs_NC is not None:
+            return self.emotion_probs_NC
+        shares_NC: FloatArray = (self.emotion_N[:, None] == np.arange(len(self.task.classes))).astype(np.float32)
+        return shares_NC
+
     def class_counts(self, rows: IntArray) -> FloatArray:
         """Labelled clips per class (C,); soft labels count by their shares."""
         if self.emotion_probs_NC is not None:
@@ -84,31 +90,8 @@ def _shown(value_N: FloatArray) -> list[str]:
 
 def _content(stream: Stream) -> str:
     """Features extracted anew from changed media are other data, whatever the encoder's identity."""
-    return hashlib.sha256(np.ascontiguousarray(stream.x_ND).tobytes() + np.packbits(stream.present_N).tobytes()).hexdigest()
-
-
-class DeviceClips:
-    """The clips of a run on one device; `normalised` gives them as one partition's training rows see them."""
-
-    def __init__(self, data: TrainingData, normalise: Normalise, device: torch.device) -> None:
-        self.device = device
-        self._present = {stream.spec.name: torch.tensor(stream.present_N, device=device) for stream in data.streams}
-        self._streams = {stream.spec.name: torch.tensor(stream.x_ND, device=device) for stream in data.streams}
-        self._of_speakers = normalise == "speaker"
-        if self._of_speakers:
-            self._streams = {name: normalise_speakers(x_ND, self._present[name], data.speaker_ids) for name, x_ND in self._streams.items()}
-        self._emotion_N = torch.tensor(data.emotion_N, device=device)
-        self._values = {name: torch.tensor(value_N, device=device) for name, value_N in data.values.items()}
-        probs_NC = data.emotion_probs_NC
-        self._emotion_probs_NC = None if probs_NC is None else torch.tensor(probs_NC, device=device)
-
-    def normalised(self, train_rows: IntArray) -> tuple[ResidentClips, dict[str, Normalisation]]:
-        """All clips normalised by statistics of the training rows only, and those statistics (none where speakers' own were used)."""
-        if self._of_speakers:
-            return self._resident(self._streams), {}
-        rows = torch.from_numpy(train_rows).to(self.device)
-        statistics = {name: fit_normalisation(x_ND[rows], self._present[name][rows]) for name, x_ND in self._streams.items()}
-        return self._resident({name: one.apply(self._streams[name], self._present[name]) for name, one in statistics.items()}), statistics
-
-    def _resident(self, streams: dict[str, torch.Tensor]) -> ResidentClips:
-        return ResidentClips(streams, self._present, self._emotion_N, self._values, self._emotion_probs_NC)
+    digest = hashlib.sha256(np.ascontiguousarray(stream.x_RD).data)
+    digest.update(np.packbits(stream.present_N).tobytes())
+    if stream.offsets_N1 is not None:
+        digest.update(stream.offsets_N1.tobytes())
+    return digest.hexdigest()

@@ -8,7 +8,8 @@ import torch
 from mer_ray.core.errors import RunError
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
-from mer_ray.training.training_data import DeviceClips, TrainingData
+from mer_ray.training.device_clips import DeviceClips
+from mer_ray.training.training_data import TrainingData
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def test_the_bundle_predicts_the_same_from_the_store(golden: Path):
     manifest, expected = read_manifest(golden / "manifest.parquet"), expected_of(golden)
     bundle = load_bundle(golden / "run" / "bundle", "cpu")
     clip_ids = manifest.table["clip_id"].to_pylist()
-    features = read_clip_features(str(golden / "store"), "golden", bundle.facts.encoders, bundle.layers, clip_ids)
+    features = read_clip_features(str(golden / "store"), "golden", bundle.facts.encoders, bundle.wanted, clip_ids)
     found = bundle.predict_features(features.by_key, [None] * len(clip_ids))
     for row, clip_id in enumerate(clip_ids):
         assert found.probs_NC[row] == pytest.approx(list(expected[clip_id]["probabilities"].values()), abs=TOLERANCE)

@@ -57,7 +57,7 @@ def test_a_model_of_the_user_is_joined_and_predicts(tmp_path: Path):
         with pytest.raises(ConfigError, match=r"runs code of .*plugins/.*mean_model.py: set allow_plugins: true"):
             load_bundle(folder, "cpu")
         bundle = load_bundle(folder, "cpu", allow_plugins=True)
-        features = read_clip_features(str(tmp_path / "store"), "planted", bundle.facts.encoders, bundle.layers, clip_ids)
+        features = read_clip_features(str(tmp_path / "store"), "planted", bundle.facts.encoders, bundle.wanted, clip_ids)
         found.append(bundle.predict_features(features.by_key, [None] * len(clip_ids)).probs_NC)
     assert found[0] == pytest.approx(found[1], abs=1e-6)
     copied = next((tmp_path / "joint" / "plugins").iterdir())
@@ -92,5 +92,5 @@ def test_an_encoder_of_the_user_encodes_files_in_another_process(ray_cluster: No
     refusal, probabilities = json.loads(done.stdout)
     assert "runs code of" in refusal and "allow_plugins: true" in refusal
     loaded = load_bundle(bundle, "cpu")
-    features = read_clip_features(str(tmp_path / "store"), "clips", loaded.facts.encoders, loaded.layers, ["3"])
+    features = read_clip_features(str(tmp_path / "store"), "clips", loaded.facts.encoders, loaded.wanted, ["3"])
     assert list(probabilities.values()) == pytest.approx(loaded.predict_features(features.by_key, [None]).probs_NC[0].tolist(), abs=1e-5)

@@ -14,7 +14,7 @@ def clips(probs=None):
 
 
 def test_a_batch_holds_the_asked_rows_in_order():
-    batch = collate(clips(torch.eye(4, 3)), torch.tensor([3, 1]))
+    batch = collate(clips(torch.eye(4, 3)), torch.tensor([3, 1]), {})
     assert batch.streams["tone"].tolist() == [[6, 7], [2, 3]]
     assert batch.present["tone"].tolist() == [True, False]
     assert batch.emotion.tolist() == [2, 1] and batch.num_clips == 2
@@ -23,5 +23,5 @@ def test_a_batch_holds_the_asked_rows_in_order():
 
 
 def test_no_rows_give_an_empty_batch_of_the_right_width():
-    batch = collate(clips(), torch.tensor([], dtype=torch.int64))
+    batch = collate(clips(), torch.tensor([], dtype=torch.int64), {})
     assert batch.num_clips == 0 and batch.streams["tone"].shape == (0, 2) and batch.emotion_probs is None

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mer_ray.batching import fit_normalisation, normalise_speakers
+from mer_ray.batching import Stream, fit_normalisation, normalise_stream
+from mer_ray.core.batch import StreamSpec
 from mer_ray.core.errors import RunError
 
 PRESENT_N = torch.tensor([True, True, False, True, True])
@@ -35,6 +36,12 @@ def test_a_constant_dimension_becomes_zero_and_never_huge():
 def test_no_present_row_leaves_values_as_they_are():
     found = fit_normalisation(features(), torch.zeros(5, dtype=torch.bool))
     assert found.mean_D.tolist() == [0, 0, 0] and found.scale_D.tolist() == [1, 1, 1]
+
+
+def normalise_speakers(x_ND, present_N, speakers):
+    spec = StreamSpec("tone", "audio", x_ND.shape[1])
+    stream = Stream(spec, "tone@12345678", ("last",), ("mean",), x_ND.numpy(), present_N.numpy())
+    return torch.from_numpy(normalise_stream(stream, speakers).x_RD)
 
 
 def test_each_speaker_is_normalised_by_their_own_clips():

@@ -21,11 +21,11 @@ def test_concat_puts_the_statistics_of_a_layer_side_by_side_and_zeroes_absent_cl
     found = features()
     (stream,) = StreamConfig(encoder="tone", layers=["low", "high"]).build(found)
     assert stream.spec.name == "tone" and stream.spec.modality == "audio" and stream.spec.dim == 8
-    assert stream.x_ND.dtype == np.float32
+    assert stream.x_RD.dtype == np.float32
     assert np.array_equal(
-        stream.x_ND[0], np.concatenate([found.columns[name][0] for name in ("mean_low", "std_low", "mean_high", "std_high")])
+        stream.x_RD[0], np.concatenate([found.columns[name][0] for name in ("mean_low", "std_low", "mean_high", "std_high")])
     )
-    assert not stream.x_ND[2].any() and not stream.present_N[2]
+    assert not stream.x_RD[2].any() and not stream.present_N[2]
 
 
 @pytest.mark.parametrize(("combine", "divisor"), [("sum", 1), ("mean", 2)])
@@ -33,7 +33,7 @@ def test_sum_and_mean_join_layers_value_by_value(combine, divisor):
     found = features()
     (stream,) = StreamConfig(encoder="tone", combine=combine, statistics=["mean"]).build(found)
     expected = (found.columns["mean_low"].astype(np.float32) + found.columns["mean_high"]) / divisor
-    assert np.allclose(stream.x_ND[:2], expected[:2]) and stream.spec.dim == 2
+    assert np.allclose(stream.x_RD[:2], expected[:2]) and stream.spec.dim == 2
 
 
 def test_separate_gives_a_stream_per_layer():

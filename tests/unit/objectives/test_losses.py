@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from mer_ray.core.batch import Batch, Predictions
 from mer_ray.core.errors import ConfigError
-from mer_ray.objectives import Objective, class_weights
+from mer_ray.objectives import LossSettings, Objective, class_weights
 
 NUM_CLIPS, CLASSES = 11, ("a", "b", "c")
 WEIGHTS_C = torch.tensor([0.5, 1.0, 3.0])
@@ -36,7 +36,7 @@ def part(predictions, batch, rows):
 @pytest.mark.parametrize("soft", [False, True])
 def test_sums_over_masses_are_torchs_means_over_known_labels(weights_C, smoothing, soft):
     predictions, batch = example(soft)
-    objective = Objective(("valence",), weights_C, smoothing)
+    objective = Objective(("valence",), LossSettings(weights_C, smoothing))
     emotion, valence = (objective.sums(predictions, batch) / objective.masses(batch).sum(dim=0)).tolist()
     known_B = batch.emotion >= 0
     expected = functional.cross_entropy(predictions.logits[known_B], batch.emotion[known_B], weight=weights_C, label_smoothing=smoothing)
@@ -50,7 +50,7 @@ def test_sums_over_masses_are_torchs_means_over_known_labels(weights_C, smoothin
 @pytest.mark.parametrize("soft", [False, True])
 def test_unequal_and_empty_parts_add_up_to_the_whole(soft):
     predictions, batch = example(soft)
-    objective = Objective(("valence",), WEIGHTS_C, 0.1, value_weight=0.5)
+    objective = Objective(("valence",), LossSettings(WEIGHTS_C, 0.1, value_weight=0.5))
     whole_T, masses_T = objective.sums(predictions, batch), objective.masses(batch).sum(dim=0)
     parts = [part(predictions, batch, rows) for rows in (slice(0, 7), slice(7, 11), slice(11, 11))]
     assert torch.allclose(sum(objective.sums(*one) for one in parts), whole_T, rtol=1e-5)
@@ -59,12 +59,12 @@ def test_unequal_and_empty_parts_add_up_to_the_whole(soft):
 
 def test_unknown_labels_get_no_gradient_and_an_empty_part_gets_zero():
     predictions, batch = example()
-    Objective(("valence",)).sums(predictions, batch).sum().backward()
+    Objective(("valence",), LossSettings()).sums(predictions, batch).sum().backward()
     assert not predictions.logits.grad[[2, 5]].any() and predictions.logits.grad[0].any()
     valence_grad = predictions.values["valence"].grad
     assert not valence_grad[[0, 5, 7]].any() and valence_grad[1] != 0 and valence_grad.isfinite().all()
     predictions, batch = example()
-    Objective(("valence",)).sums(*part(predictions, batch, slice(0, 0))).sum().backward()
+    Objective(("valence",), LossSettings()).sums(*part(predictions, batch, slice(0, 0))).sum().backward()
     assert not predictions.logits.grad.any()
 
 
@@ -73,7 +73,7 @@ def test_a_soft_label_is_the_mixture_of_its_classes():
     probs_BC = torch.tensor([[0.75, 0.25, 0.0]])
     batch = Batch({}, {}, torch.tensor([0]), {}, emotion_probs=probs_BC)
     log_p = logits_BC.log_softmax(dim=1)[0]
-    objective = Objective((), WEIGHTS_C)
+    objective = Objective((), LossSettings(WEIGHTS_C))
     expected = -(0.75 * 0.5 * log_p[0] + 0.25 * 1.0 * log_p[1])
     assert objective.sums(Predictions(logits_BC), batch)[0].item() == pytest.approx(expected.item())
     assert objective.masses(batch)[0, 0].item() == pytest.approx(0.75 * 0.5 + 0.25)

@@ -24,7 +24,7 @@ from mer_ray.training.bundle_facts import read_bundle_facts, write_bundle_facts
 
 def features_of(bundle, corpus):
     clip_ids = [row["clip_id"] for row in corpus.rows]
-    return clip_ids, read_clip_features(str(corpus.folder / "store"), "planted", bundle.facts.encoders, bundle.layers, clip_ids).by_key
+    return clip_ids, read_clip_features(str(corpus.folder / "store"), "planted", bundle.facts.encoders, bundle.wanted, clip_ids).by_key
 
 
 def predict(bundle, features, num_clips):
@@ -69,7 +69,7 @@ def test_members_are_averaged_after_temperature(corpus, folds_bundle):
             statistics = state["normalisation"][stream.spec.name]
             present[stream.spec.name] = torch.tensor(stream.present_N)
             normalisation = Normalisation(statistics["mean"], statistics["scale"])
-            x[stream.spec.name] = normalisation.apply(torch.tensor(stream.x_ND), present[stream.spec.name])
+            x[stream.spec.name] = normalisation.apply(torch.tensor(stream.x_RD), present[stream.spec.name])
         logits_NC = model(Batch(x, present, torch.zeros(len(clip_ids), dtype=torch.int64), {})).logits
         expected.append(torch.softmax(logits_NC / group.temperature, dim=1).detach().numpy())
     assert predict(bundle, features, len(clip_ids)).probs_NC == pytest.approx(np.mean(expected, axis=0), abs=1e-6)
@@ -77,7 +77,7 @@ def test_members_are_averaged_after_temperature(corpus, folds_bundle):
 
 def test_without_any_input_the_prior_is_predicted(corpus, folds_bundle):
     bundle = load_bundle(folds_bundle, "cpu")
-    features = {key: absent_features(record, bundle.layers[key], 3) for key, record in bundle.facts.encoders.items()}
+    features = {key: absent_features(record, bundle.wanted[key], 3) for key, record in bundle.facts.encoders.items()}
     found = predict(bundle, features, 3)
     labels = [row["emotion"] for row in corpus.rows]
     shares = [labels.count(name) / len(labels) for name in CLASSES]
@@ -103,7 +103,7 @@ def test_a_missing_modality_changes_only_the_clips_that_lack_it(corpus, folds_bu
 
 def test_no_clips_give_no_predictions(folds_bundle):
     bundle = load_bundle(folds_bundle, "cpu")
-    features = {key: absent_features(record, bundle.layers[key], 0) for key, record in bundle.facts.encoders.items()}
+    features = {key: absent_features(record, bundle.wanted[key], 0) for key, record in bundle.facts.encoders.items()}
     assert predict(bundle, features, 0).probs_NC.shape == (0, 3)
 
 
@@ -239,7 +239,7 @@ def test_a_model_with_tied_weights_becomes_a_bundle(tmp_path):
 def test_clips_that_the_models_were_trained_on_are_named(corpus, splits_bundle):
     bundle = load_bundle(splits_bundle, "cpu")
     wanted = clips_of_manifest(corpus.folder / "manifest.parquet", None, None)
-    read = read_clip_features(str(corpus.folder / "store"), "planted", bundle.facts.encoders, bundle.layers, wanted.clip_ids)
+    read = read_clip_features(str(corpus.folder / "store"), "planted", bundle.facts.encoders, bundle.wanted, wanted.clip_ids)
     noted = {row["clip_id"] for row in predict_table(bundle, wanted, read, 0.0).to_pylist() if row["note"] == TRAINED_ON}
     assert noted == {row["clip_id"] for row in corpus.rows if row["split"] == "train"}
     assert bundle.facts.groups[0].num_trained == len(noted) == 24

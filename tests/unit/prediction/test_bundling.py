@@ -16,7 +16,7 @@ from mer_ray.training.bundle_facts import read_bundle_facts, write_bundle_facts
 
 def features_of(bundle, corpus):
     clip_ids = [row["clip_id"] for row in corpus.rows]
-    return read_clip_features(str(corpus.folder / "store"), "planted", bundle.facts.encoders, bundle.layers, clip_ids).by_key
+    return read_clip_features(str(corpus.folder / "store"), "planted", bundle.facts.encoders, bundle.wanted, clip_ids).by_key
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_runs_are_averaged_by_their_weights(corpus, folds_bundle, face_bundle, t
 def test_a_clip_without_anything_gets_the_prior(folds_bundle, face_bundle, tmp_path):
     join_bundles(BundleConfig(runs=(folds_bundle, face_bundle), out=tmp_path / "joint"))
     joint = load_bundle(tmp_path / "joint", "cpu")
-    absent = {key: absent_features(record, joint.layers[key], 1) for key, record in joint.facts.encoders.items()}
+    absent = {key: absent_features(record, joint.wanted[key], 1) for key, record in joint.facts.encoders.items()}
     assert joint.predict_features(absent, [None]).probs_NC[0] == pytest.approx(np.array(joint.facts.prior_probs))
 
 

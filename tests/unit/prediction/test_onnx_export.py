@@ -21,7 +21,7 @@ def feeds_of(bundle, features, rows):
         found = [features[one.encoder].__class__(**{**vars(features[one.encoder]), "layers": tuple(one.layers)}) for one in group.inputs]
         for stream in build_streams(group.inputs, found):
             name = stream.spec.name if stream.spec.name not in feeds else f"{group.run}/{stream.spec.name}"
-            feeds |= {name: stream.x_ND[rows], f"{name}/present": stream.present_N[rows]}
+            feeds |= {name: stream.x_RD[rows], f"{name}/present": stream.present_N[rows]}
     return feeds
 
 
@@ -29,7 +29,7 @@ def compare(folder, out, corpus, rows, num_inputs):
     export_onnx(folder, out)
     bundle = load_bundle(folder, "cpu")
     clip_ids = [row["clip_id"] for row in corpus.rows]
-    features = read_clip_features(str(corpus.folder / "store"), "planted", bundle.facts.encoders, bundle.layers, clip_ids).by_key
+    features = read_clip_features(str(corpus.folder / "store"), "planted", bundle.facts.encoders, bundle.wanted, clip_ids).by_key
     expected = bundle.predict_features(features, [None] * len(clip_ids))
     session = onnxruntime.InferenceSession(out)
     assert len(session.get_inputs()) == 2 * num_inputs

@@ -7,8 +7,9 @@ from training_corpus import make_corpus
 
 from mer_ray.core.errors import RunError
 from mer_ray.training.communicator import Communicator
-from mer_ray.training.fitting import CosineSchedule, Learner, fit
+from mer_ray.training.fitting import Learner, fit
 from mer_ray.training.loading import load_training_data
+from mer_ray.training.optimisation import make_schedule
 from mer_ray.training.protocol import partitions
 from mer_ray.training.run_folder import NoKeeper
 from mer_ray.training.worker import choose_device, compute_type, make_worker
@@ -110,8 +111,8 @@ def test_soft_labels_train(tmp_path):
     assert learner.history[-1]["train_loss_emotion"] < learner.history[0]["train_loss_emotion"]
 
 
-def test_the_schedule_rises_then_falls_to_nothing():
-    schedule = CosineSchedule(100, warm_up=0.1)
+def test_the_schedule_rises_then_falls_to_nothing(corpus):
+    schedule = make_schedule(corpus.config(warm_up=0.1), 100)
     factors = [schedule(step) for step in range(101)]
     assert factors[0] == pytest.approx(1 / 11) and factors[:11] == sorted(factors[:11]) and max(factors) == factors[10] == 1
     assert (
@@ -119,7 +120,7 @@ def test_the_schedule_rises_then_falls_to_nothing():
         and factors[55] == pytest.approx(0.5)
         and math.isclose(factors[100], 0, abs_tol=1e-12)
     )
-    assert CosineSchedule(10, warm_up=0.0)(0) == 1
+    assert make_schedule(corpus.config(warm_up=0.0), 10)(0) == 1
 
 
 def test_precision_and_device_follow_the_machine(corpus):

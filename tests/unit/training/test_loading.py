@@ -15,7 +15,7 @@ def test_features_and_labels_come_in_the_order_of_the_manifest(corpus):
     assert np.flatnonzero(~data.streams[1].present_N).tolist() == list(range(0, 61, 7))
     assert np.flatnonzero(np.isnan(data.values["valence"])).tolist() == list(range(0, 61, 5))
     assert data.folds_N.tolist() == [number % 4 for number in range(61)]
-    tone_ND = data.streams[0].x_ND
+    tone_ND = data.streams[0].x_RD
     for label in range(3):
         assert tone_ND[data.emotion_N == label, label].mean() > tone_ND[data.emotion_N != label, label].mean() + 1
 

@@ -22,7 +22,7 @@ def test_a_run_holds_what_the_report_reads(corpus):
     assert (facts["name"], facts["seeds"], facts["folds"], facts["protocol"]) == ("run", [3, 5], [0, 1, 2, 3], "folds")
     assert (facts["classes"], facts["values"], facts["normalisation"]) == (list(CLASSES), ["valence"], "train")
     assert facts["streams"][1] | {"encoder": ""} == {
-        "name": "face", "modality": "vision", "dim": 12, "encoder": "", "layers": ["last"], "statistics": ["mean", "std"],
+        "name": "face", "modality": "vision", "dim": 12, "encoder": "", "layers": ["last"], "statistics": ["mean", "std"], "kind": "pooled",
     }  # fmt: skip
     assert facts["num_clips"] == {"test": 61} and facts["seconds"] > 0 and facts["model"]["name"] == "attention"
     assert facts["precision"] == "float32"
@@ -62,7 +62,7 @@ def test_best_weights_can_be_used_without_the_run(corpus):
     config = corpus.config()
     train(config)
     state = torch.load(config.out / "checkpoints" / "fold1-seed0" / "best.pt", weights_only=True)
-    assert state["streams"] == [["tone", "audio", 24], ["face", "vision", 12]] and state["classes"] == list(CLASSES)
+    assert state["streams"] == [["tone", "audio", 24, False], ["face", "vision", 12, False]] and state["classes"] == list(CLASSES)
     assert state["normalisation"]["tone"]["mean"].shape == (24,) and (state["fold"], state["seed"], state["epoch"]) == (1, 0, 5)
     assert {"attention.weight", "emotion_head.bias"} <= set(state["model"])
 
@@ -173,7 +173,7 @@ def _foreign_checkpoint(out):
 def _foreign_state(out):
     fit = out / "checkpoints" / "fold0-seed0"
     (fit / "finished.json").unlink()
-    torch.save({"model": {"w": torch.zeros(1)}, "optimiser": {}}, fit / "last.pt")
+    torch.save({"network": {"w": torch.zeros(1)}, "optimisers": {}}, fit / "last.pt")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""The clips of a run on one device, normalised for one partition at a time.
+
+Shapes: N clips, R rows (clips of pooled streams, frames of others), D feature dimension, K speakers.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mer_ray.batching import FrameBank, Normalisation, Normalise, ResidentClips, Stream, fit_groups, fit_normalisation, speaker_groups
+from mer_ray.training.training_data import IntArray, TrainingData
+
+
+class DeviceClips:
+    """All clips on a device; `normalised` gives them as one partition's training rows see them."""
+
+    def __init__(self, data: TrainingData, normalise: Normalise, device: torch.device) -> None:
+        self.device = device
+        self._last: tuple[bytes, ResidentClips, dict[str, Normalisation]] | None = None
+        self._streams = {stream.spec.name: _DeviceStream(stream, device) for stream in data.streams}
+        self._group_N = speaker_groups(data.speaker_ids).to(device) if normalise == "speaker" else None
+        # Speakers' own statistics are the same for every partition.
+        self._by_speaker = {} if self._group_N is None else {name: one.fit_speakers(self._group_N) for name, one in self._streams.items()}
+        self._emotion_N = torch.tensor(data.emotion_N, device=device)
+        self._values = {name: torch.tensor(value_N, device=device) for name, value_N in data.values.items()}
+        probs_NC = data.emotion_probs_NC
+        self._emotion_probs_NC = None if probs_NC is None else torch.tensor(probs_NC, device=device)
+
+    def normalised(self, train_rows: IntArray) -> tuple[ResidentClips, dict[str, Normalisation]]:
+        """All clips normalised by statistics of the training rows only, and those statistics (none where speakers' own were used).
+
+        The last partition's are kept: its seeds share them.
+        """
+        key = train_rows.tobytes()
+        if self._last is None or self._last[0] != key:
+            self._last = (key, *self._normalise(train_rows))
+        return self._last[1], self._last[2]
+
+    def _normalise(self, train_rows: IntArray) -> tuple[ResidentClips, dict[str, Normalisation]]:
+        rows = torch.from_numpy(train_rows).to(self.device)
+        train_N = torch.zeros(len(self._emotion_N), dtype=torch.bool, device=self.device).index_fill(0, rows, True)
+        statistics = {} if self._by_speaker else {name: one.fit(train_N) for name, one in self._streams.items()}
+        group_N = torch.zeros_like(self._emotion_N) if self._group_N is None else self._group_N
+        streams: dict[str, Tensor] = {}
+        frames: dict[str, FrameBank] = {}
+        for name, one in self._streams.items():
+            found = self._by_speaker.get(name) or Normalisation(statistics[name].mean_D[None], statistics[name].scale_D[None])
+            if one.starts_N is None:
+                streams[name] = Normalisation(found.mean_D[group_N], found.scale_D[group_N]).apply(one.x_RD, one.present_N)
+            else:
+                frames[name] = one.bank(found, group_N)
+        present = {name: one.present_N for name, one in self._streams.items()}
+        return ResidentClips(streams, present, self._emotion_N, self._values, self._emotion_probs_NC, frames), statistics
+
+
+class _DeviceStream:
+    """One stream on the device: a row per clip, or a row per frame with where each clip's frames lie."""
+
+    def __init__(self, stream: Stream, device: torch.device) -> None:
+        # An index needs something to point at, also where no clip has a frame.
+        x_RD = stream.x_RD if len(stream.x_RD) else np.zeros((1, stream.spec.dim), np.float32)
+        self.x_RD = torch.tensor(x_RD, device=device)
+        self.present_N = torch.tensor(stream.present_N, device=device)
+        self.starts_N: Tensor | None = None
+        if stream.offsets_N1 is not None:
+            # Frames of clips that failed lie there, too, and are none of the clip's.
+            self.host_lengths_N = torch.from_numpy(np.where(stream.present_N, np.diff(stream.offsets_N1), 0))
+            self.starts_N = torch.tensor(stream.offsets_N1[:-1], device=device)
+            self._clip_R = torch.repeat_interleave(
+                torch.arange(len(stream.present_N), device=device), torch.tensor(np.diff(stream.offsets_N1), device=device)
+            )
+
+    def fit(self, clips_N: Tensor) -> Normalisation:
+        """Statistics of the rows of some clips."""
+        return fit_normalisation(self.x_RD, self._rows_of(clips_N))
+
+    def fit_speakers(self, group_N: Tensor) -> Normalisation:
+        """Statistics of every speaker's rows, (K, D)."""
+        everybody_N = torch.ones_like(self.present_N)
+        group_R = group_N if self.starts_N is None else self._padded(group_N[self._clip_R], -1)
+        return fit_groups(self.x_RD, self._rows_of(everybody_N), group_R, int(group_N.max()) + 1)
+
+    def bank(self, normalisation: Normalisation, group_N: Tensor) -> FrameBank:
+        """The frames with what normalises them."""
+        assert self.starts_N is not None
+        lengths_N = self.host_lengths_N.to(self.x_RD.device)
+        return FrameBank(self.x_RD, self.starts_N, lengths_N, self.host_lengths_N, normalisation, group_N)
+
+    def _rows_of(self, clips_N: Tensor) -> Tensor:
+        kept_N = clips_N & self.present_N
+        return kept_N if self.starts_N is None else self._padded(kept_N[self._clip_R], False)
+
+    def _padded(self, value_R: Tensor, fill: int | bool) -> Tensor:
+        """A value per row of `x_RD`, which has one row where there is no frame at all."""
+        return value_R if len(value_R) else value_R.new_full((len(self.x_RD),), fill)

@@ -1,0 +1,57 @@
+"""The batches of an epoch, and what is known of them before any is computed.
+
+Shapes: N training rows, B rows of a batch, T terms of a step's loss.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mer_ray.batching import ResidentClips, collate_labels
+from mer_ray.training.step_network import StepNetwork, taking_part
+from mer_ray.training.training_data import IntArray
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """`rows_B` int64 on the host; per step the masses (T,) of its terms, and whether any is above 0 (else the step is left out)."""
+
+    rows_B: Tensor
+    masses: dict[str, Tensor]
+    is_known: dict[str, bool]
+
+
+class EpochPlan:
+    """Masses come from labels and presence alone, which every worker has: those of a global batch need no message.
+
+    `masses[step]` (N, T) lies on the clips' device.
+    """
+
+    def __init__(self, network: StepNetwork, clips: ResidentClips, train: IntArray, batch_size: int) -> None:
+        self._rows_N, self._batch_size = torch.from_numpy(train), batch_size
+        labels = collate_labels(clips, self._rows_N.to(clips.emotion_N.device))
+        steps = network.model.steps
+        self.masses = {step.name: network.objective(step).masses(labels, taking_part(network.model, step, labels)) for step in steps}
+
+    @property
+    def num_batches(self) -> int:
+        """Of an epoch."""
+        return -(-len(self._rows_N) // self._batch_size)
+
+    def batches(self, shuffle: torch.Generator) -> Iterator[PlannedBatch]:
+        """The global batches of an epoch, the last of which may be smaller."""
+        order_N = torch.randperm(len(self._rows_N), generator=shuffle)
+        rows = torch.split(self._rows_N[order_N], self._batch_size)
+        masses = {name: self._sums(masses_NT, order_N) for name, masses_NT in self.masses.items()}
+        # One look at the device per epoch, not per batch.
+        known = {name: (masses_ST > 0).any(dim=1).tolist() for name, masses_ST in masses.items()}
+        for number, rows_B in enumerate(rows):
+            yield PlannedBatch(
+                rows_B, {name: one[number] for name, one in masses.items()}, {name: one[number] for name, one in known.items()}
+            )
+
+    def _sums(self, masses_NT: Tensor, order_N: Tensor) -> Tensor:
+        shuffled_NT = masses_NT[order_N.to(masses_NT.device)]
+        return torch.stack([masses_BT.sum(dim=0) for masses_BT in torch.split(shuffled_NT, self._batch_size)])

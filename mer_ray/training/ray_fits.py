@@ -1,0 +1,85 @@
+"""The fits of a run in parallel on a cluster, a worker each."""
+
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import RayError, RayTaskError
+
+from mer_ray.core.errors import ClusterError, MerRayError
+from mer_ray.core.progress import track
+from mer_ray.core.ray_session import ray_session
+from mer_ray.training.communicator import Communicator
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.determinism import determinism
+from mer_ray.training.protocol import Partition, partitions
+from mer_ray.training.ray_resources import use_gpu
+from mer_ray.training.run_fits import FitName, fit_names, run_some_fits, write_curves
+from mer_ray.training.run_folder import RunFolder
+from mer_ray.training.training_data import TrainingData
+from mer_ray.training.worker import make_worker
+
+
+def run_fits_in_parallel(config: TrainConfig, data: TrainingData, folder: RunFolder) -> None:
+    """Train at most `num_parallel_fits` at once, one CPU and, where there are GPUs, a share of one each; the folder is one all nodes see.
+
+    Raises:
+        ClusterError: no cluster, or one whose workers die.
+        RunError: as `run_fits`.
+
+    """
+    found = partitions(config.protocol, data)
+    names = fit_names(config, found)
+    with ray_session(), track(f"train {folder.root.name}", len(names), "fits") as bar:
+        share = _gpu_share(config)
+        task = ray.remote(num_cpus=1, num_gpus=share, max_retries=config.max_failures)(_run_unit)
+        arguments = config, ray.put(data), folder, "cuda" if share else "cpu"
+        waiting, running = units(config, found, folder), dict[Any, list[FitName]]()
+        bar.advance(len(names) - sum(map(len, waiting)))
+        while waiting or running:
+            while waiting and len(running) < config.num_parallel_fits:
+                unit = waiting.pop(0)
+                running[task.remote(*arguments, unit)] = unit
+            (done,), _ = ray.wait(list(running))
+            _finish(done)
+            bar.advance(len(running.pop(done)))
+            write_curves(folder, names)
+
+
+def units(config: TrainConfig, found: list[Partition], folder: RunFolder) -> list[list[FitName]]:
+    """What is left, in units that run apart: fits, or folds where an inner loop chooses for all seeds."""
+    left = [name for name in fit_names(config, found) if not folder.fit_folder(*name).is_finished]
+    if config.candidates:
+        folds = dict.fromkeys(fold for fold, _ in left)
+        return [[name for name in left if name[0] == fold] for fold in folds]
+    return [[name] for name in left]
+
+
+def _gpu_share(config: TrainConfig) -> float:
+    if not use_gpu(config):
+        return 0.0
+    return min(1.0, float(ray.cluster_resources()["GPU"]) / config.num_parallel_fits)
+
+
+def _run_unit(config: TrainConfig, data: TrainingData, folder: RunFolder, device: str, names: list[FitName]) -> None:
+    torch.set_num_threads(1)
+    worker = make_worker(config, data, Communicator(), torch.device(device))
+    with determinism(config.deterministic):
+        run_some_fits(config, worker, folder, names, lambda: None, _nobody_sees_the_rows)
+
+
+def _nobody_sees_the_rows(rows: list[dict[str, Any]]) -> None:
+    """The driver writes the curves of finished fits; several workers would overwrite each other's."""
+
+
+def _finish(done: Any) -> None:
+    try:
+        ray.get(done)
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, MerRayError):
+            raise cause from error
+        raise
+    except RayError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ClusterError(f"a worker of the training died: {reason}; start the run again to go on from its checkpoints") from error
