@@ -1,5 +1,6 @@
 """A small corpus for tests of training: a real manifest, and a real store with planted features of two encoders."""
 
+import dataclasses
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,11 @@ def make_corpus(
     failed: tuple[int, ...] = (),
     left_out: tuple[int, ...] = (),
     change: dict[int, dict[str, Any]] | None = None,
+    frames: bool = False,
 ) -> TrainingCorpus:
-    """Write it; clips of `failed` have a failure row in the encoder `face`, those of `left_out` no row there.
+    """Write it; with `frames` the store keeps those of the last layers, 1 to 6 a clip, around the clip's means.
+
+    Clips of `failed` have a failure row in the encoder `face`, those of `left_out` no row there.
 
     Every seventh clip has no picture, every fifth no valence; speakers are folds; splits train, dev, test. `change` alters manifest rows.
     """
@@ -68,10 +72,13 @@ def make_corpus(
     write_manifest(Manifest(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA), facts), folder / "manifest.parquet")
     store = open_store(folder / "store")
     for name, layers in LAYERS.items():
-        record = _record(name, layers)
+        kept_layer = list(layers)[-1] if frames else None
+        record = _record(name, layers, () if kept_layer is None else (kept_layer,))
         features = [
             _features(layers, int(label), noise, random, name == "face" and number % 7 == 0) for number, label in enumerate(labels_N)
         ]
+        if kept_layer is not None:
+            features = [_with_frames(one, kept_layer, np.random.default_rng(number)) for number, one in enumerate(features)]
         skipped = {*failed, *left_out} if name == "face" else set()
         kept = [FeatureRow(rows[number]["clip_id"], "hash", one) for number, one in enumerate(features) if number not in skipped]
         write_features(store, "planted", record, kept)
@@ -92,7 +99,15 @@ def _row(number: int, label: int, num_folds: int, random: np.random.Generator) -
     }
 
 
-def _record(name: str, layers: dict[str, int]) -> EncoderRecord:
+def _with_frames(features: Features, layer: str, random: np.random.Generator) -> Features:
+    if features.num_frames == 0:
+        return features
+    num_frames = int(random.integers(1, 7))
+    frames_TD = features.mean[layer] + random.normal(0, 0.3, (num_frames, len(features.mean[layer]))).astype(np.float32)
+    return dataclasses.replace(features, num_frames=num_frames, sequences={layer: frames_TD.astype(np.float32)})
+
+
+def _record(name: str, layers: dict[str, int], sequences: tuple[str, ...] = ()) -> EncoderRecord:
     identity = digest_of(["test encoder", name])
     return EncoderRecord(
         name=name,
@@ -101,6 +116,7 @@ def _record(name: str, layers: dict[str, int]) -> EncoderRecord:
         config={"name": name},
         modality=MODALITIES[name],  # type: ignore[arg-type]
         layers=layers,
+        sequences=sequences,
     )
 
 
