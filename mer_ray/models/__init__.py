@@ -6,8 +6,38 @@ from pydantic import Field
 
 from mer_ray.models._base import FusionModel, FusionModelConfig, TrainStep
 from mer_ray.models.attention import AttentionConfig, AttentionFusion
+from mer_ray.models.audio_guided import AudioGuidedConfig
+from mer_ray.models.hierarchical import HierarchicalConfig
+from mer_ray.models.late_fusion import LateFusionConfig
+from mer_ray.models.lmf import LowRankFusionConfig
+from mer_ray.models.mult import MultConfig
 from mer_ray.models.plugin import PluginModelConfig
+from mer_ray.models.tfn import TensorFusionConfig
 
-AnyModel = Annotated[AttentionConfig | PluginModelConfig, Field(discriminator="name")]
+AnyModel = Annotated[
+    AttentionConfig
+    | HierarchicalConfig
+    | AudioGuidedConfig
+    | LateFusionConfig
+    | TensorFusionConfig
+    | LowRankFusionConfig
+    | MultConfig
+    | PluginModelConfig,
+    Field(discriminator="name"),
+]
 
-__all__ = ["AnyModel", "AttentionConfig", "AttentionFusion", "FusionModel", "FusionModelConfig", "PluginModelConfig", "TrainStep"]
+__all__ = [
+    "AnyModel",
+    "AttentionConfig",
+    "AttentionFusion",
+    "AudioGuidedConfig",
+    "FusionModel",
+    "FusionModelConfig",
+    "HierarchicalConfig",
+    "LateFusionConfig",
+    "LowRankFusionConfig",
+    "MultConfig",
+    "PluginModelConfig",
+    "TensorFusionConfig",
+    "TrainStep",
+]

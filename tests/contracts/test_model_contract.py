@@ -3,11 +3,33 @@
 import pytest
 
 from mer_ray.core.contract import Check
-from mer_ray.models import AttentionConfig, FusionModelConfig
+from mer_ray.models import (
+    AttentionConfig,
+    AudioGuidedConfig,
+    FusionModelConfig,
+    HierarchicalConfig,
+    LateFusionConfig,
+    LowRankFusionConfig,
+    MultConfig,
+    TensorFusionConfig,
+)
 from mer_ray.models.contract import MODEL_CHECKS
 
 # A new model is one line here.
-MODELS = {"attention": AttentionConfig(hidden=16, dropout=0.0)}
+MODELS: dict[str, FusionModelConfig] = {
+    "attention": AttentionConfig(hidden=16, dropout=0.0),
+    "hierarchical": HierarchicalConfig(hidden=16, dropout=0.0),
+    "hierarchical_self_attention": HierarchicalConfig(
+        hidden=16, dropout=0.0, structures=("hierarchical",), gathering="self_attention", decoder="separate"
+    ),
+    "audio_guided": AudioGuidedConfig(hidden=16, num_heads=2, feed_forward=16, dropout=0.0),
+    "audio_guided_gate": AudioGuidedConfig(hidden=16, num_heads=2, feed_forward=16, dropout=0.0, fallback="gate"),
+    "audio_guided_plain": AudioGuidedConfig(hidden=16, num_heads=2, feed_forward=16, dropout=0.0, fusion="plain"),
+    "late_fusion": LateFusionConfig(hidden=16, dropout=0.0),
+    "tfn": TensorFusionConfig(embedding=6, hidden=16, dropout=0.0),
+    "lmf": LowRankFusionConfig(embedding=8, rank=3, hidden=16, dropout=0.0),
+    "mult": MultConfig(hidden=8, num_heads=2, num_layers=1, dropout=0.0),
+}
 
 
 @pytest.mark.parametrize("check", MODEL_CHECKS, ids=lambda check: check.name.replace(" ", "_"))
