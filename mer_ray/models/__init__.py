@@ -13,6 +13,7 @@ from mer_ray.models.lmf import LowRankFusionConfig
 from mer_ray.models.mult import MultConfig
 from mer_ray.models.plugin import PluginModelConfig
 from mer_ray.models.tfn import TensorFusionConfig
+from mer_ray.models.vavl import VavlConfig
 
 AnyModel = Annotated[
     AttentionConfig
@@ -22,6 +23,7 @@ AnyModel = Annotated[
     | TensorFusionConfig
     | LowRankFusionConfig
     | MultConfig
+    | VavlConfig
     | PluginModelConfig,
     Field(discriminator="name"),
 ]
@@ -40,4 +42,5 @@ __all__ = [
     "PluginModelConfig",
     "TensorFusionConfig",
     "TrainStep",
+    "VavlConfig",
 ]

@@ -65,11 +65,12 @@ class FusionModel(nn.Module, ABC):
 class FusionModelConfig(Config, ABC):
     """Base of the configs of models; each of the package adds `name`, the tag of its family.
 
-    `modalities`: what a model can read; `reads_frames`: whether it takes frame streams beside pooled ones.
+    `modalities`: what a model can read; `reads_frames` and `reads_pooled`: whether it takes streams of frames, and pooled ones.
     """
 
     modalities: ClassVar[tuple[Modality, ...]] = MODALITIES
     reads_frames: ClassVar[bool] = False
+    reads_pooled: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, streams: Sequence[StreamSpec], task: TaskSpec) -> FusionModel:
@@ -89,3 +90,6 @@ class FusionModelConfig(Config, ABC):
         frames = [spec.name for spec in streams if spec.is_sequence and not self.reads_frames]
         if frames:
             raise ConfigError(f"inputs: {', '.join(frames)}: model {name} reads pooled streams only; leave out `frames: true`")
+        pooled = [spec.name for spec in streams if not spec.is_sequence and not self.reads_pooled]
+        if pooled:
+            raise ConfigError(f"inputs: {', '.join(pooled)}: model {name} reads frames only; set `frames: true`")

@@ -38,7 +38,8 @@ def build(config: FusionModelConfig, streams: Sequence[StreamSpec], seed: int = 
 def stream_sets(config: FusionModelConfig) -> list[tuple[StreamSpec, ...]]:
     """The streams that a model is tried with: one of each modality that it reads, pooled and, where it takes them, as frames."""
     pooled = tuple(spec for spec in STREAMS if spec.modality in config.modalities)
-    return [pooled, tuple(replace(spec, is_sequence=True) for spec in pooled)] if config.reads_frames else [pooled]
+    frames = tuple(replace(spec, is_sequence=True) for spec in pooled)
+    return [*([pooled] if config.reads_pooled else []), *([frames] if config.reads_frames else [])]
 
 
 def make_batch(streams: Sequence[StreamSpec], num_clips: int = 8, missing: Collection[str] = (), probability: float = 1.0) -> Batch:
@@ -109,7 +110,7 @@ def check_padding(config: FusionModelConfig) -> str | None:
     """More padding, and whatever stands in it, changes nothing."""
     if not config.reads_frames:
         return "it reads no frames"
-    streams = stream_sets(config)[1]
+    streams = stream_sets(config)[-1]
     model, batch = build(config, streams).eval(), make_batch(streams, probability=0.8)
     features, masks = dict(batch.streams), dict(batch.frame_masks)
     for name, mask_BT in batch.frame_masks.items():

@@ -12,8 +12,11 @@ from mer_ray.models import (
     LowRankFusionConfig,
     MultConfig,
     TensorFusionConfig,
+    VavlConfig,
 )
 from mer_ray.models.contract import MODEL_CHECKS
+
+SMALL_VAVL = {"width": 16, "bottleneck": 8, "num_heads": 2, "num_encoder_blocks": 1, "kernel": 3, "dropout": 0.0, "head_dropout": 0.0}
 
 # A new model is one line here.
 MODELS: dict[str, FusionModelConfig] = {
@@ -28,6 +31,8 @@ MODELS: dict[str, FusionModelConfig] = {
     "late_fusion": LateFusionConfig(hidden=16, dropout=0.0),
     "tfn": TensorFusionConfig(embedding=6, hidden=16, dropout=0.0),
     "lmf": LowRankFusionConfig(embedding=8, rank=3, hidden=16, dropout=0.0),
+    "vavl": VavlConfig(**SMALL_VAVL),
+    "vavl_separate": VavlConfig(**SMALL_VAVL, norm="layer", shared=False, audio_visual_head=False),
     "mult": MultConfig(hidden=8, num_heads=2, num_layers=1, dropout=0.0),
 }
 
