@@ -281,6 +281,10 @@ def report(
         str | None, typer.Option("--reference", help="Published rows below it: a corpus, or one split: MER2023/MULTI.")
     ] = None,
     metrics: Annotated[str | None, typer.Option("--metrics", help="The table's metrics in order, with commas; all by default.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="The name of the run that the table compares the others with; the best by default.")
+    ] = None,
+    costs: Annotated[bool, typer.Option("--costs", help="Add seeds, parameters, time and memory to the table.")] = False,
 ) -> None:
     """Write one self-contained HTML page about runs, or one table for a paper."""
     from mer_ray.workflow.verbs import VERBS
@@ -288,6 +292,7 @@ def report(
     verb = VERBS["report"]
     given: dict[str, Any] = {"runs": runs, "out": out, "metric": metric, "ceilings": ceilings, "media": media}
     given |= {"table": table, "reference": reference, "metrics": metrics.split(",") if metrics else None}
+    given |= {"baseline": baseline, "costs": costs or None}
     config = parse_config(verb.config_class, {key: value for key, value in given.items() if value is not None}, "mer-ray report")
     if table is None:
         _show(verb.run(config), _console())

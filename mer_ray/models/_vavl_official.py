@@ -78,9 +78,8 @@ def load_official_state_dict(model: Vavl, files: Mapping[str, Mapping[str, Tenso
         if key in shaped and shaped[key].shape != ours[key].shape
     ]
     if faults:
-        raise ConfigError(
-            f"official weights of VAVL do not fit this model: {faults[0]}{f' (and {len(faults) - 1} more)' if faults[1:] else ''}"
-        )
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ConfigError(f"official weights of VAVL do not fit this model: {faults[0]}{more}")
     model.load_state_dict(shaped)
 
 

@@ -40,7 +40,7 @@ def read_texts(run: Run) -> ClipTexts:
     return ClipTexts(texts, note)
 
 
-def _mean_by_clip(predictions: SplitPredictions, values_N: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+def mean_by_clip(predictions: SplitPredictions, values_N: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     """First row (K,) of each clip, and the mean of `values_N` (N, ...) over the clip's rows (K, ...)."""
     _, first_K, clip_N = np.unique(predictions.clip_ids_N.astype(str), return_index=True, return_inverse=True)
     sums_K = np.zeros((len(first_K), *values_N.shape[1:]))
@@ -66,7 +66,7 @@ class ClipMeans:
 
 def clip_means(predictions: SplitPredictions) -> ClipMeans:
     """A row per clip, in the order of their ids."""
-    first_K, probabilities_KC = _mean_by_clip(predictions, predictions.probabilities_NC)
+    first_K, probabilities_KC = mean_by_clip(predictions, predictions.probabilities_NC)
     return ClipMeans(
         predictions.clip_ids_N[first_K].astype(str), predictions.speakers_N[first_K], predictions.labels_N[first_K], probabilities_KC
     )
@@ -105,7 +105,7 @@ def value_points(predictions: SplitPredictions, name: str, scores: Mapping[str, 
     known = predictions.select(np.isfinite(predictions.value_labels_N[name]) & np.isfinite(predictions.values_N[name]))
     found = {"name": name, "num_clips": 0, "clip_ids": [], "labels": [], "predictions": []}
     if known.num_rows:
-        first_K, values_K = _mean_by_clip(known, known.values_N[name])
+        first_K, values_K = mean_by_clip(known, known.values_N[name])
         shown = np.unique(np.linspace(0, len(first_K) - 1, min(len(first_K), MAX_POINTS)).astype(int))
         found["num_clips"] = len(first_K)
         found["clip_ids"] = [str(clip_id) for clip_id in known.clip_ids_N[first_K[shown]]]

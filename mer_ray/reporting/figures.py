@@ -31,12 +31,13 @@ def make_figure(height: int, **layout: Any) -> go.Figure:
     return figure
 
 
-def _wrapped(name: str) -> str:
+def wrapped(name: str) -> str:
+    """A name on at most three short lines."""
     return "<br>".join(textwrap.wrap(name, LABEL_WIDTH)[:3])
 
 
 def runs_figure(summary: list[dict[str, Any]], metric: str) -> go.Figure:
-    """A row per run: large dot = mean over seeds, bar = bootstrap interval, small dots = seeds, dashed line = ceiling."""
+    """A row per run: large dot = mean over seeds, diamond = seeds together, bar = interval, small dots = seeds, dashed line = ceiling."""
     figure = make_figure(RUNS_MARGIN + RUN_HEIGHT * len(summary))
     for position, row in enumerate(summary):
         score, colour = row["scores"][metric], colour_of(row["modalities"])
@@ -53,6 +54,11 @@ def runs_figure(summary: list[dict[str, Any]], metric: str) -> go.Figure:
         label = {"text": [format_number(score["mean"])], "textposition": "top center", "cliponaxis": False}
         hover = f"mean: %{{x:.3f}}<extra>{row['name']}</extra>"
         figure.add_scatter(x=[score["mean"]], y=[position], mode="markers+text", marker=marker, hovertemplate=hover, **label)
+        together = row["ensemble"].get(metric)
+        if together is not None:
+            marker = {"color": colour, "size": 11, "symbol": "diamond-open", "line": {"width": 2}}
+            hover = "seeds together: %{x:.3f}<extra></extra>"
+            figure.add_scatter(x=[together["mean"]], y=[position], mode="markers", marker=marker, hovertemplate=hover)
         if row["ceiling"] is not None:
             line = {"color": GREY, "width": 2, "dash": "5px,3px"}
             figure.add_scatter(
@@ -62,7 +68,7 @@ def runs_figure(summary: list[dict[str, Any]], metric: str) -> go.Figure:
                 line=line,
                 hovertemplate="ceiling: %{x:.3f}<extra></extra>",
             )
-    names = [_wrapped(row["name"]) for row in summary]
+    names = [wrapped(row["name"]) for row in summary]
     figure.update_yaxes(
         tickvals=list(range(len(summary))), ticktext=names, range=[len(summary) - 0.4, -0.6], showgrid=False, ticklabelstandoff=8
     )
@@ -75,7 +81,9 @@ def runs_figure(summary: list[dict[str, Any]], metric: str) -> go.Figure:
 
 def _marks(row: dict[str, Any], metric: str) -> list[float]:
     score = row["scores"][metric]
-    return [value for value in (score["mean"], score["low"], score["high"], row["ceiling"], *score["per_seed"]) if value is not None]
+    together = row["ensemble"].get(metric, {}).get("mean")
+    marks = (score["mean"], score["low"], score["high"], row["ceiling"], together, *score["per_seed"])
+    return [value for value in marks if value is not None]
 
 
 def curve_figure(curve: dict[str, Any], title: str, colour: str) -> go.Figure:
@@ -118,7 +126,7 @@ def attention_figure(attention: dict[str, Any]) -> go.Figure:
         nth = seen[modality] = seen.get(modality, -1) + 1
         figure.add_bar(
             x=weights,
-            y=[_wrapped(row["class"]) for row in rows],
+            y=[wrapped(row["class"]) for row in rows],
             orientation="h",
             name=name,
             marker={"color": COLOURS[modality], "line": {"width": 0}},

@@ -13,7 +13,17 @@ from plotly.offline import get_plotlyjs
 from mer_ray.core.counting import say_count
 from mer_ray.reporting.calibration_figure import confidence_figure, reliability_figure
 from mer_ray.reporting.figures import attention_figure, colour_of, curve_figure, runs_figure, value_figure
-from mer_ray.reporting.words import ABSENT, format_bytes, format_interval, format_mean, format_number, metric_title
+from mer_ray.reporting.learnt_figures import class_values_figure, fact_figure, noise_figure, rows_height, steps_figures
+from mer_ray.reporting.words import (
+    ABSENT,
+    format_bytes,
+    format_count,
+    format_interval,
+    format_mean,
+    format_number,
+    format_significant,
+    metric_title,
+)
 
 SIZE_MARK = "%%page-size%%"
 
@@ -25,6 +35,7 @@ def render_page(title: str, tables: dict[str, Any]) -> str:
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(number=format_number, mean=format_mean, interval=format_interval, metric=metric_title, count=say_count)
+    environment.filters.update(significant=format_significant, thousands=format_count, rows_height=rows_height)
     page = environment.get_template("page.html.jinja").render(
         title=title,
         absent=ABSENT,
@@ -71,7 +82,26 @@ def _figures(tables: dict[str, Any]) -> dict[str, go.Figure]:
         for points in run["values"]:
             if points["labels"]:
                 figures[f"{run['slug']}-{points['name']}"] = value_figure(points, colour)
+        figures |= _learnt_figures(run, colour)
     return figures
+
+
+def _learnt_figures(run: dict[str, Any], colour: str) -> dict[str, go.Figure]:
+    """What the run's models learnt and say, by the name of its place in the page."""
+    figures: dict[str, go.Figure] = {}
+    if run["curves"]["steps"]:
+        losses = steps_figures(run["curves"]["steps"], "training loss")
+        figures |= {f"loss-{number}": figure for number, figure in enumerate(losses)}
+    if run["uncertainties"]:
+        variances = steps_figures(run["uncertainties"]["steps"], "log variance s", zero=True)
+        figures |= {f"variance-{number}": figure for number, figure in enumerate(variances)}
+    for table in run["class_values"]:
+        figures[f"learnt-{table['name']}"] = class_values_figure(table, colour)
+    for table in run["model_facts"]:
+        figures[f"fact-{table['name']}"] = fact_figure(table, colour)
+        if table["noise"] and table["noise"]["note"] is None:
+            figures[f"noise-{table['name']}"] = noise_figure(table, colour)
+    return {f"{run['slug']}-{name}": figure for name, figure in figures.items()}
 
 
 def _json_script(value: Any) -> Markup:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Literal
 
 from mer_ray.reporting.paper_table import Cell, PaperRow, PaperTable, format_score, is_percent
-from mer_ray.reporting.words import ABSENT, metric_title
+from mer_ray.reporting.words import ABSENT, format_count, format_significant, metric_title
 
 TableFormat = Literal["md", "latex", "csv"]
 SUFFIXES: dict[TableFormat, str] = {"md": ".md", "latex": ".tex", "csv": ".csv"}
 
+BASELINE = "baseline"
 BEST = "best"
 BEST_OF_SOME = "best on its clips"
 DAGGER = "†"
@@ -28,6 +29,7 @@ LATEX_SIGNS = {
     ABSENT: "--",
     DAGGER: r"\textdagger{}",
 }
+COST_COLUMNS = ("seeds", "parameters", "s per epoch", "ms per clip", "peak memory (MB)")
 MARKDOWN_SIGNS = re.compile(r"[\\`*_{}\[\]<>#|]")
 
 
@@ -71,18 +73,19 @@ def to_csv(table: PaperTable) -> str:
     """Raw numbers, shares from 0 to 1, a column each; empty where there is none."""
     about = ["system", "modalities", "origin", "source", "corpus", "split", "num_clips", "num_folds", "num_seeds"]
     compared = ["difference", "difference_low", "difference_high", "p", "p_holm"]
+    costs = ["num_parameters", "seconds_per_epoch", "milliseconds_per_clip", "peak_memory_mb", "epochs"] if table.has_costs else []
     parts = ["", "_std", "_low", "_high"]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*about, *[f"{metric}{part}" for metric in table.metrics for part in parts], *compared])
+    writer.writerow([*about, *[f"{metric}{part}" for metric in table.metrics for part in parts], *compared, *costs])
     for row in table.rows:
         numbers = [number for metric in table.metrics for number in _numbers(row.cells.get(metric))]
         facts = [row.name, "+".join(row.modalities), "measured", "", row.corpus, row.split, row.num_clips, row.num_folds, row.num_seeds]
-        writer.writerow([*facts, *numbers, *_distance_numbers(row)])
+        writer.writerow([*facts, *numbers, *_distance_numbers(row), *[getattr(row.cost, name) for name in costs]])
     for published in table.published:
         numbers = [number for metric in table.metrics for number in (published.score(metric), None, None, None)]
         facts = [published.system, published.modalities, "reported", published.source, published.corpus, published.split, None, None, None]
-        writer.writerow([*facts, *numbers, *[None] * len(compared)])
+        writer.writerow([*facts, *numbers, *[None] * len(compared + costs)])
     return text.getvalue()
 
 
@@ -98,14 +101,21 @@ def _distance_numbers(row: PaperRow) -> list[float | None]:
 
 
 def _columns(table: PaperTable) -> list[str]:
-    """Names of the columns; the interval stands behind its metric, p and source only where a row has some."""
+    """Names of the columns; the interval stands behind its metric, p, difference and source only where a row has some."""
     names = ["system", "modalities"]
     for metric in table.metrics:
         names.append(f"{metric_title(metric)}{' (%)' if is_percent(metric) else ''}")
         if metric == table.metric:
             names.append("95 % interval")
-    names += ["p"] if table.has_pairs else []
+    names += _compared_columns(table)
+    names += COST_COLUMNS if table.has_costs else ()
     return [*names, *(["source"] if table.published else [])]
+
+
+def _compared_columns(table: PaperTable) -> list[str]:
+    if not table.has_pairs:
+        return []
+    return [f"difference{' (%)' if is_percent(table.metric) else ''}", "p"] if table.has_baseline else ["p"]
 
 
 def _right_aligned(table: PaperTable) -> list[bool]:
@@ -122,7 +132,10 @@ def _rows(table: PaperTable, escape: Callable[[str], str], embolden: Callable[[s
             line.append(escape(ABSENT) if cell is None else _score(metric, cell, escape, embolden))
             if metric == table.metric:
                 line.append(escape(_interval(metric, cell)))
-        line += [escape(_p_value(row, table))] if table.has_pairs else []
+        if table.has_pairs:
+            compared = [_difference(row, table.metric), _p_value(row, table)] if table.has_baseline else [_p_value(row, table)]
+            line += [escape(cell) for cell in compared]
+        line += [escape(cell) for cell in _costs(row)] if table.has_costs else []
         lines.append([*line, *([escape("this run")] if table.published else [])])
     splits = {published.split for published in table.published}
     for published in table.published:
@@ -132,7 +145,7 @@ def _rows(table: PaperTable, escape: Callable[[str], str], embolden: Callable[[s
             # As printed: a digit more would say more than the source does.
             line.append(escape(published.printed.get(metric, ABSENT).replace("-", "−")))
             line += [escape(ABSENT)] if metric == table.metric else []
-        line += [escape(ABSENT)] if table.has_pairs else []
+        line += [escape(ABSENT)] * (len(_compared_columns(table)) + (len(COST_COLUMNS) if table.has_costs else 0))
         lines.append([*line, escape(published.source)])
     return lines
 
@@ -149,9 +162,27 @@ def _interval(metric: str, cell: Cell | None) -> str:
     return f"[{format_score(metric, cell.low)}, {format_score(metric, cell.high)}]"
 
 
-def _p_value(row: PaperRow, table: PaperTable) -> str:
+def _difference(row: PaperRow, metric: str) -> str:
+    """With its sign, and the interval behind it."""
     if row.distance is None:
-        return ABSENT if not row.is_first else BEST_OF_SOME if table.has_strangers else BEST
+        return ABSENT
+    found = row.distance.difference
+    bounds = "" if found.interval is None else f" [{', '.join(format_score(metric, bound) for bound in found.interval)}]"
+    return f"{'+' if found.mean > 0 else ''}{format_score(metric, found.mean)}{bounds}"
+
+
+def _costs(row: PaperRow) -> list[str]:
+    """In the order of `COST_COLUMNS`."""
+    cost = row.cost
+    figures = (cost.seconds_per_epoch, cost.milliseconds_per_clip, cost.peak_memory_mb)
+    return [str(row.num_seeds), format_count(cost.num_parameters), *map(format_significant, figures)]
+
+
+def _p_value(row: PaperRow, table: PaperTable) -> str:
+    if row.distance is None and row.is_reference:
+        return BASELINE if table.has_baseline else BEST_OF_SOME if table.has_strangers else BEST
+    if row.distance is None:
+        return ABSENT
     return "<0.001" if row.distance.p_holm < 0.001 else f"{row.distance.p_holm:.3f}"
 
 

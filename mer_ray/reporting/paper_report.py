@@ -42,14 +42,21 @@ def make_paper_report(config: ReportConfig) -> PaperReport:
     """Read the runs and make the table that `config.table` asks for.
 
     Raises:
-        ConfigError: nothing is known to be published of `reference`.
+        ConfigError: nothing is known to be published of `reference`, or no run, or several, are called `baseline`.
         RunError: as `write_report`, or nobody has one of `metrics`.
 
     """
     assert config.table is not None
     published = find_references(config.reference) if config.reference else []
     table = build_paper_table(
-        read_runs(config), published, metric=config.metric, metrics=config.metrics, split=config.split, num_swaps=config.num_swaps
+        read_runs(config),
+        published,
+        metric=config.metric,
+        metrics=config.metrics,
+        split=config.split,
+        baseline=config.baseline,
+        costs=config.costs,
+        num_swaps=config.num_swaps,
     )
     return PaperReport(table, render_table(table, config.table))
 

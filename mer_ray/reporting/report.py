@@ -33,7 +33,8 @@ class ReportConfig(Config):
 
     With `table` a table for a paper is made instead of the page: `metrics` are its columns, the first orders the runs where
     `metric` is not given (default: all that a run or a published row has), `reference` adds the published rows of a corpus or of
-    one of its splits (`MER2023/MULTI`), `num_swaps` make its p-values, and `out` defaults to report.md, .tex or .csv.
+    one of its splits (`MER2023/MULTI`), `baseline` names the run that the others are compared with in place of the best, `costs` adds
+    seeds, parameters, time and memory, `num_swaps` make its p-values, and `out` defaults to report.md, .tex or .csv.
     """
 
     runs: tuple[Path, ...] = where_or_how_fast(min_length=1)
@@ -48,6 +49,8 @@ class ReportConfig(Config):
     table: TableFormat | None = None
     reference: str | None = None
     metrics: tuple[str, ...] | None = Field(default=None, min_length=1)
+    baseline: str | None = None
+    costs: bool = False
     num_swaps: int = Field(default=NUM_SWAPS, ge=1, le=1_000_000)
 
     @model_validator(mode="before")
@@ -71,7 +74,7 @@ class ReportConfig(Config):
 
     @model_validator(mode="after")
     def _check_table(self) -> "ReportConfig":
-        given = [key for key in ("reference", "metrics") if getattr(self, key) is not None]
+        given = [key for key in ("reference", "metrics", "baseline", "costs") if getattr(self, key) not in (None, False)]
         if given and self.table is None:
             raise ValueError(f"{', '.join(given)}: for a table only; set table to {', '.join(SUFFIXES)}, or leave it out")
         if self.metrics and self.metric not in self.metrics:
@@ -88,8 +91,9 @@ class ReportSummary:
     """Where the page lies, and its first table: a row per run, best first.
 
     A row holds `name`, `modalities`, `normalisation`, `transductive`, `protocol`, `split`, `num_clips`, `num_seeds`, `ceiling`,
-    `scores[metric]` = {mean, std, low, high, per_seed}, `same_clips` (as the first), and `behind` = {mean, low, high} of its distance to
-    the first (None for itself and on other clips).
+    `scores[metric]` = {mean, std, low, high, per_seed}, `ensemble[metric]` = {mean, std (None), low, high} of the seeds together (empty for
+    one seed), `same_clips` (as the first), and `behind` = {mean, low, high} of its distance to the first (None for itself and on other
+    clips).
     """
 
     path: Path

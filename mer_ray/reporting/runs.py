@@ -5,7 +5,7 @@ Shapes: N prediction rows (a row per clip, fold and seed), C classes, S attentio
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ RUN_FACTS = (
     "versions",
     "hardware",
 )
+ATTENTION_PREFIX, MODEL_PREFIX = "attention_", "model_"
 # So many names fit into a line.
 MAX_NAMED_RUNS = 8
 
@@ -44,7 +45,8 @@ class SplitPredictions:
     """The predictions of one split: N rows, a clip has one row per seed (and per fold that predicted it).
 
     `folds_N` (-1 = none), `probabilities_NC`, `labels_N` (index into the classes, -1 = unknown), `predicted_N`, `values_N[name]` and
-    `value_labels_N[name]` (NaN = unknown), `attention_NS` over `attention_names` (NaN where the run stored none).
+    `value_labels_N[name]` (NaN = unknown), `attention_NS` over `attention_names` (NaN where the run stored none). `model_facts_N[name]`
+    are the model's own numbers about clips, such as a gate; NaN where a clip has none.
     """
 
     clip_ids_N: Array
@@ -58,6 +60,7 @@ class SplitPredictions:
     value_labels_N: dict[str, FloatArray]
     attention_NS: FloatArray
     attention_names: tuple[str, ...]
+    model_facts_N: dict[str, FloatArray] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:
@@ -78,6 +81,7 @@ class SplitPredictions:
             {name: values_N[rows_N] for name, values_N in self.value_labels_N.items()},
             self.attention_NS[rows_N],
             self.attention_names,
+            {name: facts_N[rows_N] for name, facts_N in self.model_facts_N.items()},
         )
 
 
@@ -209,7 +213,7 @@ def _read_predictions(path: Path, classes: tuple[str, ...], values: tuple[str, .
     missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise RunError(f"{path}: lacks columns {', '.join(missing)}; was it written by another version of mer_ray? Train the run again")
-    attention_names = tuple(name.removeprefix("attention_") for name in table.column_names if name.startswith("attention_"))
+    attention_names = _after(ATTENTION_PREFIX, table)
     index = {name: position for position, name in enumerate(classes)}
     return SplitPredictions(
         clip_ids_N=_texts(table, "clip_id"),
@@ -221,9 +225,15 @@ def _read_predictions(path: Path, classes: tuple[str, ...], values: tuple[str, .
         predicted_N=_positions(table, "emotion", index, path),
         values_N={name: _columns(table, [name])[:, 0] for name in values},
         value_labels_N={name: _columns(table, [f"label_{name}"])[:, 0] for name in values},
-        attention_NS=_columns(table, [f"attention_{name}" for name in attention_names]),
+        attention_NS=_columns(table, [f"{ATTENTION_PREFIX}{name}" for name in attention_names]),
         attention_names=attention_names,
+        model_facts_N={name: _columns(table, [f"{MODEL_PREFIX}{name}"])[:, 0] for name in _after(MODEL_PREFIX, table)},
     )
+
+
+def _after(prefix: str, table: pa.Table) -> tuple[str, ...]:
+    """What follows the prefix in the names of the columns that have it."""
+    return tuple(name.removeprefix(prefix) for name in table.column_names if name.startswith(prefix))
 
 
 def _texts(table: pa.Table, column: str) -> Array:

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,20 @@ from mer_ray.core.errors import RunError
 from mer_ray.reporting.attention import attention_by_class
 from mer_ray.reporting.calibration import calibration_of
 from mer_ray.reporting.ceilings import ceiling_of
+from mer_ray.reporting.class_values import class_values_of
 from mer_ray.reporting.clip_cards import RunClips, clip_cards
 from mer_ray.reporting.clip_groups import predicted_clips
 from mer_ray.reporting.clips import read_texts, value_points, worst_mistakes
 from mer_ray.reporting.comparison import intervals_behind, labelled_ids
-from mer_ray.reporting.curves import curve
+from mer_ray.reporting.costs import cost_of
+from mer_ray.reporting.curves import curve, curves_by_step
 from mer_ray.reporting.faces import faces_of
 from mer_ray.reporting.failures import failures_of
 from mer_ray.reporting.groups import groups_of
 from mer_ray.reporting.headline import headline
+from mer_ray.reporting.model_facts import model_facts_of
 from mer_ray.reporting.runs import Run, SplitPredictions
+from mer_ray.reporting.uncertainty import uncertainties_of
 from mer_ray.reporting.words import METRIC_TITLES, lower_is_better
 
 
@@ -94,7 +99,18 @@ def _summary_row(run: Run, split: str, metric: str, ceilings: dict[str, float]) 
         "num_folds": len(run.facts["folds"]) if run.facts.get("folds") else None,
         "ceiling": ceiling_of(run.modalities, ceilings) if metric == "weighted_f1" else None,
         "scores": scores,
+        "ensemble": _ensemble_of(run.scores[split]),
     }
+
+
+def _ensemble_of(split: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By metric the score of the mean over the seeds of their probabilities and values, as `scores_of`; empty for one seed."""
+    bounds = split.get("ensemble_interval") or {}
+    found = {}
+    for name, mean in (split.get("ensemble") or {}).items():
+        low, high = bounds.get(name) or (None, None)
+        found[name] = {"mean": mean, "std": None, "low": low, "high": high}
+    return {name: score for name, score in found.items() if score["mean"] is not None}
 
 
 def scores_of(split: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -167,20 +183,24 @@ def _details(run: Run, row: dict[str, Any], predictions: SplitPredictions, metri
     scored = run.scores[split]
     texts = read_texts(run)
     return {
-        **{key: row[key] for key in ("name", "slug", "modalities", "split", "num_clips", "scores")},
+        **{key: row[key] for key in ("name", "slug", "modalities", "split", "num_clips", "scores", "ensemble")},
         "classes": list(run.classes),
         "splits": [{"split": name, "num_clips": scores["num_clips"], "scores": scores_of(scores)} for name, scores in run.scores.items()],
         "confusion": _confusion(scored.get("confusion")),
         "per_class": [{"class": name, **scored["per_class"][name]} for name in run.classes if name in scored.get("per_class", {})],
         "groups": groups_of(run, labelled, metric),
         "calibration": calibration_of(run, labelled, split),
-        "curves": {"train_loss": curve(run.history, "train_loss"), "dev": _dev_curve(run, metric)},
+        "curves": {"train_loss": curve(run.history, "train_loss"), "dev": _dev_curve(run, metric), "steps": _step_curves(run)},
+        "uncertainties": uncertainties_of(run),
+        "class_values": class_values_of(run),
         "attention": attention_by_class(predictions, run),
+        "model_facts": model_facts_of(run, predictions),
         "values": [value_points(predictions, name, row["scores"]) for name in run.facts["values"]],
         "mistakes": worst_mistakes(labelled, run.classes, texts.by_clip, max_mistakes),
         "texts_note": texts.note,
         "failures": failures_of(run),
         "faces": faces_of(run),
+        "cost": asdict(cost_of(run)),
         "facts": run.facts,
         "config": run.config_text,
     }
@@ -190,6 +210,12 @@ def _dev_curve(run: Run, metric: str) -> dict[str, Any] | None:
     names = [name for row in run.history[:1] for name in row if name.startswith("dev_")]
     wanted = f"dev_{metric}" if f"dev_{metric}" in names else next(iter(names), None)
     return curve(run.history, wanted) if wanted else None
+
+
+def _step_curves(run: Run) -> list[dict[str, Any]]:
+    """The terms of the loss of each step; empty for models that take one step per batch."""
+    steps = curves_by_step(run.history, "train_loss_", run.facts["values"])
+    return [step for step in steps if step["step"] is not None]
 
 
 def _confusion(counts: Any) -> dict[str, Any] | None:

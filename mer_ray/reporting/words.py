@@ -1,5 +1,6 @@
 """How the report names metrics and writes numbers."""
 
+import math
 from typing import Any
 
 from mer_ray.objectives.metrics import LOWER_IS_BETTER
@@ -46,3 +47,15 @@ def format_interval(score: dict[str, Any]) -> str:
 def format_bytes(num_bytes: int) -> str:
     """Megabytes with one digit."""
     return f"{num_bytes / 1e6:.1f} MB"
+
+
+def format_significant(value: float | None) -> str:
+    """At least three significant digits and no exponent: 0.0123, 1.23, 1234."""
+    if value is None:
+        return ABSENT
+    return format_number(value, max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0)
+
+
+def format_count(count: int | None) -> str:
+    """Thousands with commas."""
+    return ABSENT if count is None else f"{count:,}"
