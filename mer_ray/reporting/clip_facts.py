@@ -58,7 +58,7 @@ def read_snr(run: Run) -> ClipFacts:
     corpus = run.facts["corpus"]
     try:
         store = open_store(url)
-        records = [record for record in list_encoders(store, corpus) if record.name == QUALITY_ENCODER and record.degrade is None]
+        records = [record for record in list_encoders(store, corpus) if record.name == QUALITY_ENCODER]
         if not records:
             return ClipFacts({}, f"extract the encoder {QUALITY_ENCODER} to see scores by it")
         if len(records) > 1:
