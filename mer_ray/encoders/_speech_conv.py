@@ -20,6 +20,7 @@ from mer_ray.core.media_types import FloatArray
 from mer_ray.encoders._budget import BatchBudget, make_rungs
 from mer_ray.encoders._clip_group_norm import ClipGroupNorm
 from mer_ray.encoders._compiled import MAX_LENGTHS
+from mer_ray.encoders._grouped_convolution import compute_without_onednn
 from mer_ray.encoders._pretrained import load_pretrained, to_device
 from mer_ray.encoders._speech import SAMPLE_RATE_HZ, SpeechEncoder, SpeechEncoderConfig, all_states
 
@@ -60,6 +61,8 @@ class ConvSpeechEncoder(SpeechEncoder):
         self.architecture = config.architecture()
         super().__init__(config, device, transformers.Wav2Vec2FeatureExtractor.from_pretrained(config.folder()))
         self.model = load_pretrained(config, config.model_class(), self.device, UNUSED_TENSORS, config=self.architecture)
+        if self.device.type == "cpu" and self.compute_dtype == torch.bfloat16:
+            compute_without_onednn(self.model)
         self.clip_norm = _replace_group_norm(self.model) if self.architecture.feat_extract_norm == "group" else None
         if getattr(self.architecture, "conv_pos_batch_norm", False):
             # A batch norm before the positional convolution turns padding into signal: such models take clips one by one.
