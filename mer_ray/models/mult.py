@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
 from mer_ray.core.media_types import Modality
 from mer_ray.models._base import FusionModel, FusionModelConfig
+from mer_ray.models._linear_heads import LinearHeads
 from mer_ray.models._masked_attention import MaskedAttention
 from mer_ray.models._modality_streams import streams_by_modality
 from mer_ray.models._positions import sinusoidal_positions
@@ -163,17 +164,13 @@ class MultFusion(FusionModel):
         self.targets = nn.ModuleDict({target.modality: target for target in targets})
         width = sum(target.width for target in targets)
         self.mix = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(config.dropout), nn.Linear(width, width))
-        self.emotion_head = nn.Linear(width, len(task.classes))
-        self.value_heads = nn.Linear(width, len(task.values)) if task.values else None
+        self.heads = LinearHeads(width, task)
 
     def forward(self, batch: Batch) -> Predictions:
         """Predict from pooled streams and frames."""
         h_BW = torch.cat(list(self.represent(batch).values()), dim=1)
-        z_BW = h_BW + self.mix(h_BW)
-        values = {}
-        if self.value_heads is not None:
-            values = dict(zip(self.task.values, self.value_heads(z_BW).float().unbind(dim=1), strict=True))
-        return Predictions(self.emotion_head(z_BW).float(), values)
+        predictions: Predictions = self.heads(h_BW + self.mix(h_BW))
+        return predictions
 
     def represent(self, batch: Batch) -> dict[str, Tensor]:
         """Each modality's vector (B, width) with what it gathered from the others, zero where the clip lacks it."""

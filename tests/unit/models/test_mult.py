@@ -48,8 +48,8 @@ def test_every_modality_is_the_target_of_every_other_one():
     h = torch.cat([found[modality] for modality in ("audio", "vision", "text")], dim=1)
     z = h + model.mix(h)
     predictions = model(batch)
-    assert torch.equal(predictions.logits, model.emotion_head(z))
-    assert torch.equal(torch.stack(list(predictions.values.values()), dim=1), model.value_heads(z))
+    assert torch.equal(predictions.logits, model.heads.emotion_head(z))
+    assert torch.equal(torch.stack(list(predictions.values.values()), dim=1), model.heads.value_heads(z))
 
 
 @pytest.mark.parametrize(("target", "source"), [("audio", "vision"), ("vision", "text"), ("text", "audio")])
