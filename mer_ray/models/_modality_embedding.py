@@ -13,7 +13,7 @@ from mer_ray.models._modality_streams import has_any, pooled_or_zero
 
 
 class ModalityEmbedding(nn.Module):
-    """Three ReLU layers, as TFN and LMF have for audio and vision [code]; h_m is zero for a clip without the modality [ours].
+    """Three ReLU layers, as TFN and LMF have for audio and vision [code, Justin1904's]; h_m is zero for a clip without the modality [ours].
 
     Ours: the first layer is each stream's own, zero where absent, and the second reads their concatenation; text is read so too, its
     frames averaged, where the published models run an LSTM; no BatchNorm, so that no clip depends on its batch.

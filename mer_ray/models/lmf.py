@@ -59,8 +59,9 @@ class LowRankFusion(FusionModel):
 
 
 class LowRankLayer(nn.Module):
-    """z = sum_r w_r prod_m (F_m^r [h_m; 1]) + b, the product elementwise over modalities [paper; w over the rank and b: code].
+    """z = sum_r w_r prod_m (F_m^r [h_m; 1]) + b, the product elementwise over modalities.
 
+    Factors per modality and rank [paper]; w, b and the sum over the rank outside the product [code, Justin1904/Low-rank-Multimodal-Fusion].
     It is a linear layer on TFN's tensor whose weights are sum_r w_r F_1^r (x) F_2^r (x) ...: any such layer where the rank is high enough.
     """
 
