@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mer_ray.core.config import digest_of
 from mer_ray.core.manifest import MANIFEST_SCHEMA, Manifest, ManifestFacts, write_manifest
-from mer_ray.core.media_types import Features
+from mer_ray.core.media_types import Features, Modality
 from mer_ray.store.layout import open_store
 from mer_ray.store.record import EncoderRecord, encoder_key
 from mer_ray.store.writer import FailureRow, FeatureRow, write_failures, write_features
@@ -19,7 +19,7 @@ from mer_ray.training import TrainConfig
 
 CLASSES = ("neutral", "angry", "happy")
 LAYERS = {"tone": {"low": 5, "high": 7}, "face": {"last": 6}}
-MODALITIES = {"tone": "audio", "face": "vision"}
+MODALITIES: dict[str, Modality] = {"tone": "audio", "face": "vision"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _record(name: str, layers: dict[str, int], sequences: tuple[str, ...] = ()) 
         key=encoder_key(name, identity),
         identity=identity,
         config={"name": name},
-        modality=MODALITIES[name],  # type: ignore[arg-type]
+        modality=MODALITIES[name],
         layers=layers,
         sequences=sequences,
     )

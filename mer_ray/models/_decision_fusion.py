@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from mer_ray.core.batch import Predictions
-
-LOWEST = torch.finfo(torch.float32).min
+from mer_ray.models._masked_softmax import LOWEST
 
 
 def fuse_decisions(decisions: Sequence[Predictions], counts_BN: Tensor | None = None) -> Predictions:

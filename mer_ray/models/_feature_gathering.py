@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-LOWEST = torch.finfo(torch.float32).min
+from mer_ray.models._masked_softmax import masked_softmax
 
 GatheringName = Literal["afg", "self_attention"]
 
@@ -91,9 +91,3 @@ def make_gathering(name: GatheringName, hidden: int, num_heads: int) -> Callable
         return FeatureGathering(hidden, hidden) if name == "afg" else SelfAttentionGathering(hidden, num_heads)
 
     return gather
-
-
-def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last dimension where the mask is True, in float32; zeros elsewhere, also where the mask is all False."""
-    # The lowest finite number, not -inf: all False would give NaN.
-    return torch.softmax(scores.float().masked_fill(~mask, LOWEST), dim=-1).masked_fill(~mask, 0.0)

@@ -8,13 +8,18 @@ import math
 import torch
 from torch import Tensor, nn
 
-LOWEST = torch.finfo(torch.float32).min
+from mer_ray.models._masked_softmax import LOWEST
 
 
-def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last dimension in float32, over allowed places only: zero elsewhere, and throughout where none is allowed."""
-    weights = torch.softmax(scores.float().masked_fill(~mask, LOWEST), dim=-1)
-    return torch.where(mask, weights, 0.0)
+def check_heads(hidden: int, num_heads: int) -> None:
+    """Refuse a width that heads cannot share.
+
+    Raises:
+        ValueError: for the validator of a model's config.
+
+    """
+    if hidden % num_heads:
+        raise ValueError(f"num_heads: {num_heads} heads cannot share hidden {hidden} evenly; choose a divisor of it")
 
 
 class MaskedAttention(nn.Module):

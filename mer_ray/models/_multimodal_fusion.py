@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mer_ray.models._masked_attention import masked_softmax
+from mer_ray.models._masked_softmax import masked_softmax
 
 # A channel gate looks at the channels through a quarter of their number, as squeeze-and-excitation does.
 SQUEEZE = 4

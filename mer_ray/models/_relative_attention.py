@@ -8,7 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mer_ray.models._masked_attention import masked_softmax
+from mer_ray.models._masked_softmax import masked_softmax
+from mer_ray.models._positions import sinusoidal_positions
 
 
 class RelativeAttention(nn.Module):
@@ -34,7 +35,7 @@ class RelativeAttention(nn.Module):
         query_BTNE = self._heads(self.query(x_BTH))
         key_BNTE = self._heads(self.key(x_BTH)).transpose(1, 2)
         value_BNTE = self._heads(self.value(x_BTH)).transpose(1, 2)
-        positions_TH = sinusoids(x_BTH.shape[1], self.width, x_BTH)
+        positions_TH = sinusoidal_positions(x_BTH.shape[1], self.width, x_BTH.device)
         position_NET = self._heads(self.position(positions_TH)[None])[0].permute(1, 2, 0)
         content_BNIJ = (query_BTNE + self.content_bias_NE).transpose(1, 2) @ key_BNTE.transpose(2, 3)
         position_BNIT = (query_BTNE + self.position_bias_NE).transpose(1, 2) @ position_NET
@@ -64,10 +65,3 @@ def relative_shift(scores_BNIT: Tensor, lengths_B: Tensor) -> Tensor:
     forward_BIJ = (distance_IJ - 2).clamp(0, num_frames - 1).expand_as(backward_BIJ)
     forward_BNIJ = scores_BNIT.roll(-1, dims=2).gather(3, forward_BIJ[:, None].expand(shape))
     return torch.where(distance_IJ <= 0, backward_BNIJ, torch.where(distance_IJ == 1, 0.0, forward_BNIJ))
-
-
-def sinusoids(num_frames: int, width: int, like: Tensor) -> Tensor:
-    """Sin and cos of position / 10000^(2i / width) in turn (Vaswani et al., 2017, section 3.5), (T, H) for an even width."""
-    steps_T1 = torch.arange(num_frames, device=like.device, dtype=torch.float32)[:, None]
-    rates_E = torch.exp(torch.arange(0, width, 2, device=like.device, dtype=torch.float32) * (-math.log(10_000.0) / width))
-    return torch.stack([torch.sin(steps_T1 * rates_E), torch.cos(steps_T1 * rates_E)], dim=2).flatten(1)

@@ -12,9 +12,8 @@ from torch import nn
 
 from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
 from mer_ray.models._base import FusionModel, FusionModelConfig
+from mer_ray.models._masked_softmax import masked_softmax
 from mer_ray.models._streams import absent_streams, as_pooled
-
-LOWEST = torch.finfo(torch.float32).min
 
 
 class AttentionConfig(FusionModelConfig):
@@ -54,9 +53,7 @@ class AttentionFusion(FusionModel):
             projection(self.input_dropout(as_pooled(batch, spec))) for spec, projection in zip(self.streams, self.projections, strict=True)
         ]
         hidden_BSH = self.dropout(torch.stack(projected, dim=1).masked_fill(absent_BS[:, :, None], 0.0).relu())
-        # The lowest finite number, not -inf: a clip without any stream would give NaN.
-        scores_BS = self.attention(hidden_BSH.flatten(1)).float().masked_fill(absent_BS, LOWEST)
-        attention_BS = torch.softmax(scores_BS, dim=1)
+        attention_BS = masked_softmax(self.attention(hidden_BSH.flatten(1)), ~absent_BS)
         z_BH = (attention_BS.to(hidden_BSH.dtype)[:, :, None] * hidden_BSH).sum(dim=1)
         # A confident softmax reaches 0 for what is there: only NaN says that a stream was absent.
         shown_BS = attention_BS.detach().masked_fill(absent_BS, torch.nan)

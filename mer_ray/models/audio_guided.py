@@ -14,6 +14,7 @@ from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
 from mer_ray.core.errors import ConfigError
 from mer_ray.models._base import FusionModel, FusionModelConfig
 from mer_ray.models._guided_fusion import GuidedFusion
+from mer_ray.models._masked_attention import check_heads
 from mer_ray.models._multimodal_fusion import GuideGate
 from mer_ray.models._plain_fusion import PlainFusion
 from mer_ray.models._positions import sinusoidal_positions
@@ -46,8 +47,7 @@ class AudioGuidedConfig(FusionModelConfig):
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
-        if self.hidden % self.num_heads:
-            raise ValueError(f"num_heads: {self.num_heads} heads cannot share hidden {self.hidden} evenly; choose a divisor of it")
+        check_heads(self.hidden, self.num_heads)
         return self
 
     @model_validator(mode="after")

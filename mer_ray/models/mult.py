@@ -15,7 +15,7 @@ from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
 from mer_ray.core.media_types import Modality
 from mer_ray.models._base import FusionModel, FusionModelConfig
 from mer_ray.models._linear_heads import LinearHeads
-from mer_ray.models._masked_attention import MaskedAttention
+from mer_ray.models._masked_attention import MaskedAttention, check_heads
 from mer_ray.models._modality_streams import streams_by_modality
 from mer_ray.models._positions import sinusoidal_positions
 from mer_ray.models._streams import as_frames, masked_mean
@@ -44,8 +44,7 @@ class MultConfig(FusionModelConfig):
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
-        if self.hidden % self.num_heads:
-            raise ValueError(f"num_heads: {self.num_heads} heads cannot share hidden {self.hidden} evenly; choose a divisor of it")
+        check_heads(self.hidden, self.num_heads)
         return self
 
     def build(self, streams: Sequence[StreamSpec], task: TaskSpec) -> "MultFusion":

@@ -3,7 +3,7 @@
 The run folder must be one that all nodes see; the data travels through Ray's object store, once per node.
 """
 
-import pickle
+import json
 import shutil
 import uuid
 from pathlib import Path
@@ -14,6 +14,7 @@ import ray.train
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
+from mer_ray.core.artefacts import write_json
 from mer_ray.core.errors import ClusterError, MerRayError
 from mer_ray.core.ray_session import ray_session
 from mer_ray.training.communicator import DistributedCommunicator
@@ -24,7 +25,8 @@ from mer_ray.training.run_folder import RunFolder
 from mer_ray.training.training_data import TrainingData
 from mer_ray.training.worker import make_worker
 
-ERROR_NAME = "error.pickle"
+ERROR_NAME = "error.json"
+KINDS: dict[str, type[MerRayError]] = {kind.__name__: kind for kind in MerRayError.__subclasses__()}
 
 
 class RayCommunicator(DistributedCommunicator):
@@ -84,15 +86,15 @@ def _run_worker(job: dict[str, Any]) -> None:
     try:
         run_fits(config, make_worker(config, data, RayCommunicator(), get_device()), job["folder"])
     except MerRayError as error:
-        (job["scratch"] / ERROR_NAME).write_bytes(pickle.dumps(error))
+        write_json(job["scratch"] / ERROR_NAME, {"kind": type(error).__name__, "message": str(error)})
         raise
 
 
 def _raise_own_error(scratch: Path) -> None:
     path = scratch / ERROR_NAME
     if path.is_file():
-        error: MerRayError = pickle.loads(path.read_bytes())  # noqa: S301 - written by our own worker
-        raise error
+        found = json.loads(path.read_text(encoding="utf-8"))
+        raise KINDS[found["kind"]](found["message"])
 
 
 def _last_line(error: Exception) -> str:

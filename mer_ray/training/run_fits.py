@@ -57,7 +57,7 @@ def run_some_fits(
     """Train these fits; `finished` is told of each, also of those that were before, and `curve` the rows of those that go on."""
     found = partitions(config.protocol, worker.data)
     if config.vectorised:
-        _run_together(config, worker, folder, [partition for partition in found for name in names if name[0] == partition.fold], names)
+        _run_together(config, worker, folder, found, names)
         for _ in names:
             finished()
         return
@@ -88,7 +88,7 @@ def write_curves(folder: RunFolder, names: Collection[FitName], going_on: Collec
 
 def _run_together(config: TrainConfig, worker: Worker, folder: RunFolder, found: list[Partition], names: Collection[FitName]) -> None:
     learners = []
-    for partition in {partition.fold: partition for partition in found}.values():
+    for partition in found:
         seeds = [seed for fold, seed in names if fold == partition.fold and not folder.fit_folder(fold, seed).is_finished]
         learners += [Learner(config, worker, partition, seed) for seed in seeds]
     going_on: dict[FitName, list[dict[str, Any]]] = {}

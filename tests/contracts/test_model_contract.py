@@ -3,6 +3,7 @@
 import pytest
 
 from mer_ray.core.contract import Check
+from mer_ray.core.errors import ContractError
 from mer_ray.models import (
     AttentionConfig,
     AudioGuidedConfig,
@@ -40,6 +41,11 @@ MODELS: dict[str, FusionModelConfig] = {
 @pytest.mark.parametrize("check", MODEL_CHECKS, ids=lambda check: check.name.replace(" ", "_"))
 @pytest.mark.parametrize("model", MODELS)
 def test_it_keeps_the_contract(model: str, check: Check[FusionModelConfig]) -> None:
-    reason = check.run(MODELS[model])
-    if reason is not None:
-        pytest.skip(reason)
+    broken, reason_to_skip = None, None
+    try:
+        reason_to_skip = check.run(MODELS[model])
+    except ContractError as error:
+        broken = str(error)
+    assert broken is None
+    if reason_to_skip is not None:
+        pytest.skip(reason_to_skip)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mer_ray.models._masked_attention import MaskedAttention, masked_softmax
+from mer_ray.models._masked_attention import MaskedAttention
+from mer_ray.models._masked_softmax import masked_softmax
 from mer_ray.models._positions import sinusoidal_positions
 
 WIDTH, HEADS = 6, 2

@@ -7,7 +7,8 @@ from mer_ray.core.batch import Batch, StreamSpec, TaskSpec
 from mer_ray.core.errors import ConfigError
 from mer_ray.models import VavlConfig
 from mer_ray.models._masked_batch_norm import MaskedBatchNorm
-from mer_ray.models._relative_attention import RelativeAttention, relative_shift, sinusoids
+from mer_ray.models._positions import sinusoidal_positions
+from mer_ray.models._relative_attention import RelativeAttention, relative_shift
 from mer_ray.models._vavl_official import FILES, load_official_state_dict
 
 AUDIO, VISION = StreamSpec("tone", "audio", 12, True), StreamSpec("face", "vision", 9, True)
@@ -61,7 +62,7 @@ def test_relative_attention_is_the_sum_over_keys_written_out():
     for clip, length in enumerate(lengths):
         x_TH = x_BTH[clip, :length]
         query, key, value = (layer(x_TH).reshape(length, 2, 4) for layer in (attention.query, attention.key, attention.value))
-        position = attention.position(sinusoids(length, 8, x_TH)).reshape(length, 2, 4)
+        position = attention.position(sinusoidal_positions(length, 8, x_TH.device)).reshape(length, 2, 4)
         gathered = torch.zeros(length, 2, 4)
         for head in range(2):
             q_u, q_v = query[:, head] + attention.content_bias_NE[head], query[:, head] + attention.position_bias_NE[head]
