@@ -35,7 +35,7 @@ class FrameBank:
         steps_T = torch.arange(num_frames, device=rows_B.device)
         mask_BT = steps_T < self.lengths_N.index_select(0, rows_B)[:, None]
         index_BT = torch.where(mask_BT, self.starts_N.index_select(0, rows_B)[:, None] + steps_T, 0)
-        frames_BTD = self.values_TD.index_select(0, index_BT.flatten()).reshape(*index_BT.shape, -1).float()
+        frames_BTD = self.values_TD.index_select(0, index_BT.flatten()).reshape(*index_BT.shape, self.values_TD.shape[1]).float()
         group_B = self.group_N.index_select(0, rows_B)
         mean_B1D = self.normalisation.mean_D.index_select(0, group_B)[:, None]
         scale_B1D = self.normalisation.scale_D.index_select(0, group_B)[:, None]

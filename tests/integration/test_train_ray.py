@@ -70,3 +70,86 @@ def test_an_error_of_the_workers_arrives_as_it_was_raised(ray_cluster, corpus):
 def test_more_workers_than_cpus_is_an_error_and_not_a_wait(ray_cluster, corpus):
     with pytest.raises(ClusterError, match="num_workers: 9, but Ray has 4 CPUs here; set num_workers to at most 4"):
         train(corpus.config("crowd", **{**CHANGES, "num_workers": 9}))
+
+
+def largest_difference(ours: list[dict], expected: list[dict]) -> float:
+    names = [name for name in expected[0] if name.startswith("train_loss")]
+    return max(abs(one[name] - other[name]) for one, other in zip(ours, expected, strict=True) for name in names)
+
+
+def test_concordance_of_two_workers_is_that_of_the_whole_batch(ray_cluster, corpus):
+    changes = {**CHANGES, "value_loss": "ccc", "weighting": "uncertainty"}
+    configs = [corpus.config(f"ccc{count}", num_workers=count, **changes) for count in (1, 2)]
+    for config in configs:
+        train(config)
+    assert largest_difference(*(read_curve(config.out) for config in configs)) < 1e-4
+
+
+def test_unpaired_clips_train_vavl_on_two_workers_as_on_one(ray_cluster, tmp_path):
+    """Every seventh clip has sound only, so a worker's part of a batch can lack pictures; batch statistics are those of all workers."""
+    corpus = make_corpus(tmp_path, frames=True)
+    model = {
+        "name": "vavl",
+        "width": 8,
+        "bottleneck": 4,
+        "num_heads": 2,
+        "num_encoder_blocks": 1,
+        "kernel": 3,
+        "dropout": 0,
+        "head_dropout": 0,
+    }
+    changes = {"model": model, "inputs": [{"encoder": "tone", "frames": True}, {"encoder": "face", "frames": True}]}
+    changes |= {"batch_size": 4, "epochs": 2, "learning_rate": 1e-3, "optimiser": "adam", "schedule": "constant", "value_loss": "ccc"}
+    configs = [corpus.config(f"vavl{count}", num_workers=count, **changes) for count in (1, 2)]
+    for config in configs:
+        train(config)
+    one, two = (read_curve(config.out) for config in configs)
+    assert {"train_loss_audio_emotion", "train_loss_vision_reconstruction_face", "train_loss_audio_visual_valence"} <= one[0].keys()
+    assert largest_difference(two, one) < 1e-3
+
+
+def test_fits_in_parallel_are_those_one_after_the_other(ray_cluster, corpus, single):
+    config = corpus.config("parallel", num_parallel_fits=2, **CHANGES)
+    train(config)
+    assert largest_difference(read_curve(config.out), read_curve(single.out)) < 1e-5
+
+
+def test_an_elastic_training_goes_on_after_a_worker_died(ray_cluster, corpus, single, tmp_path):
+    """The worker that meets a file that is not there yet makes it and dies as a lost machine does; the next group goes on."""
+    config = corpus.config("elastic", num_workers=(1, 2), checkpoint_interval_s=0.0, **CHANGES)
+    text = LETHAL_PLUGIN.format(marker=str(tmp_path / "died"))
+    (tmp_path / "lethal.py").write_text(text)
+    model = {"name": "plugin", "file": str(tmp_path / "lethal.py"), "class": "LethalConfig", "config": {"hidden": 16, "dropout": 0.0}}
+    config = type(config).model_validate(config.model_dump(mode="json") | {"model": model, "allow_plugins": True})
+    train(config)
+    assert (tmp_path / "died").is_file()
+    assert largest_difference(read_curve(config.out), read_curve(single.out)) < 1e-4
+
+
+LETHAL_PLUGIN = """
+import os
+import signal
+from pathlib import Path
+
+from mer_ray.models import AttentionConfig, AttentionFusion, FusionModelConfig
+
+
+class LethalConfig(FusionModelConfig):
+    hidden: int
+    dropout: float
+
+    def build(self, streams, task):
+        return Lethal(AttentionConfig(hidden=self.hidden, dropout=self.dropout), streams, task)
+
+
+class Lethal(AttentionFusion):
+    calls = 0
+
+    def forward(self, batch):
+        Lethal.calls += 1
+        marker = Path({marker!r})
+        if self.training and Lethal.calls == 14 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(batch)
+"""

@@ -1,6 +1,6 @@
 import torch
 
-from mer_ray.batching import ResidentClips, collate
+from mer_ray.batching import FrameBank, Normalisation, ResidentClips, collate
 
 
 def clips(probs=None):
@@ -25,3 +25,12 @@ def test_a_batch_holds_the_asked_rows_in_order():
 def test_no_rows_give_an_empty_batch_of_the_right_width():
     batch = collate(clips(), torch.tensor([], dtype=torch.int64), {})
     assert batch.num_clips == 0 and batch.streams["tone"].shape == (0, 2) and batch.emotion_probs is None
+
+
+def test_no_rows_of_frames_give_an_empty_batch_of_the_right_width():
+    lengths_N = torch.tensor([2, 1])
+    normalisation = Normalisation(torch.zeros(1, 4), torch.ones(1, 4))
+    bank = FrameBank(torch.ones(3, 4), torch.tensor([0, 2]), lengths_N, lengths_N, normalisation, torch.zeros(2, dtype=torch.int64))
+    none = torch.tensor([], dtype=torch.int64)
+    frames_BTD, mask_BT = bank.take(none, bank.longest(none))
+    assert frames_BTD.shape == (0, 1, 4) and mask_BT.shape == (0, 1)
