@@ -1,7 +1,6 @@
 """A job file: variables and a list of steps, each a verb with its config; all are checked before the first one starts."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,14 +10,17 @@ from pydantic import Field
 
 from mer_ray.core.config import Config, apply_overrides, load_yaml, nearest, parse_config
 from mer_ray.core.errors import ConfigError
+from mer_ray.workflow.variables import Variables
 from mer_ray.workflow.verbs import VERBS, Verb
-
-REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 
 class JobFile(Config):
-    """What stands in the file: `vars`, which `${name}` in any value refers to, and the steps in order, each with its `verb`."""
+    """What stands in the file: `vars`, which `${name}` in any value refers to, and the steps in order, each with its `verb`.
 
+    `vars_from` are YAML files with more variables, later ones in place of earlier ones, `vars` in place of all; named from this file.
+    """
+
+    vars_from: tuple[str, ...] = ()
     vars: dict[str, Any] = Field(default_factory=dict)
     steps: tuple[dict[str, Any], ...] = Field(min_length=1)
 
@@ -26,7 +28,19 @@ class JobFile(Config):
 class StepTag(Config):
     """The key that says what a step does."""
 
-    verb: Literal["synth", "manifest", "import", "transcribe", "extract", "export", "train", "bundle", "predict", "evaluate", "report"]
+    verb: Literal[
+        "run", "synth", "manifest", "import", "transcribe", "extract", "export", "train", "bundle", "predict", "evaluate", "report"
+    ]
+
+
+class JobStep(Config):
+    """A step that stands for the steps of another job file, named from this one.
+
+    Variables of this job stand in place of that job's own of the same name, and `vars` in place of both.
+    """
+
+    job: str
+    vars: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """A checked job: its variables and its steps."""
+    """A checked job: its variables and its steps, those of jobs that it runs in their place."""
 
     vars: dict[str, Any]
     steps: tuple[Step, ...]
@@ -57,65 +71,73 @@ def load_job(path: Path, overrides: list[str]) -> Job:
         ConfigError: every fault of every step, a line each.
 
     """
-    data = load_yaml(path)
-    _check_variables(data, overrides, str(path))
-    file = parse_config(JobFile, apply_overrides(data, overrides), str(path))
-    steps, faults = [], []
-    for number, data in enumerate(file.steps):
-        try:
-            steps.append(_parse_step(_fill_in(data, file.vars, str(path)), str(path), f"steps.{number}."))
-        except ConfigError as error:
-            faults.append(str(error))
+    file = _read(path, overrides)
+    faults: list[str] = []
+    steps = tuple(_steps(path, file, Variables(file.vars, str(path)), (path.resolve(),), faults))
     if faults:
         raise ConfigError("\n".join(faults))
-    return Job(file.vars, tuple(steps))
+    return Job(file.vars, steps)
 
 
-def _check_variables(data: dict[str, Any], overrides: list[str], where: str) -> None:
+def _read(path: Path, overrides: list[str]) -> JobFile:
+    """The file with all its variables in `vars`."""
+    data = load_yaml(path)
+    file = parse_config(JobFile, data, str(path))
+    variables: dict[str, Any] = {}
+    for name in file.vars_from:
+        variables |= load_yaml(path.parent / name)
+    data["vars"] = variables | file.vars
+    _check_variables(data["vars"], overrides, str(path))
+    return parse_config(JobFile, apply_overrides(data, overrides), str(path))
+
+
+def _check_variables(variables: dict[str, Any], overrides: list[str], where: str) -> None:
     """Refuse a variable that no step could refer to: it would be set and never read."""
-    known = list(data.get("vars") or {})
     for override in overrides:
         parts = override.partition("=")[0].split(".")
-        if parts[0] == "vars" and len(parts) > 1 and parts[1] not in known:
-            raise ConfigError(f"{where}: vars.{parts[1]}: unknown variable{nearest(parts[1], known)}")
+        if parts[0] == "vars" and len(parts) > 1 and parts[1] not in variables:
+            raise ConfigError(f"{where}: vars.{parts[1]}: unknown variable{nearest(parts[1], list(variables))}")
 
 
-def _parse_step(data: dict[str, Any], where: str, prefix: str) -> Step:
-    tag = parse_config(StepTag, {key: value for key, value in data.items() if key == "verb"}, where, prefix)
-    verb = VERBS[tag.verb]
-    config = {key: value for key, value in data.items() if key != "verb"}
-    return Step(verb, parse_config(verb.config_class, config, where, prefix))
+def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, ...], faults: list[str]) -> Iterator[Step]:
+    """The steps of one file that are sound; the faults of the others are added."""
+    where = str(path)
+    for number, step in enumerate(file.steps):
+        prefix = f"steps.{number}."
+        try:
+            tag = parse_config(StepTag, {"verb": variables.fill_in(step["verb"])} if "verb" in step else {}, where, prefix)
+            data = {key: value for key, value in step.items() if key != "verb"}
+            if tag.verb == "run":
+                yield from _steps_of_job(path, data, variables, trail, faults, prefix)
+            else:
+                verb = VERBS[tag.verb]
+                yield Step(verb, parse_config(verb.config_class, variables.fill_in(data), where, prefix))
+        except ConfigError as error:
+            faults.append(str(error))
 
 
-def _fill_in(value: Any, variables: Mapping[str, Any], where: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _fill_in(item, variables, where) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fill_in(item, variables, where) for item in value]
-    if not isinstance(value, str):
-        return value
-    whole = REFERENCE.fullmatch(value)
-    if whole:
-        return _look_up(whole[1], variables, where)
-    return REFERENCE.sub(lambda match: str(_look_up(match[1], variables, where)), value)
-
-
-def _look_up(name: str, variables: Mapping[str, Any], where: str) -> Any:
-    if name not in variables:
-        known = ", ".join(sorted(variables)) or "none"
-        raise ConfigError(f"{where}: ${{{name}}} is not among vars. Known: {known}")
-    if variables[name] is None:
-        raise ConfigError(f"{where}: vars.{name} has no value; set it with vars.{name}=... on the command line or in the file")
-    return variables[name]
+def _steps_of_job(
+    path: Path, data: dict[str, Any], outer: Variables, trail: tuple[Path, ...], faults: list[str], prefix: str
+) -> Iterator[Step]:
+    step = parse_config(JobStep, {**data, "job": outer.fill_in(data.get("job"))} if "job" in data else data, str(path), prefix)
+    inner = path.parent / step.job
+    if not inner.is_file():
+        raise ConfigError(f"{path}: {prefix}job: {inner}: no such job file; it is named from the folder of {path.name}")
+    if inner.resolve() in trail:
+        raise ConfigError(f"{path}: {prefix}job: {step.job}: this job runs itself; leave the step out")
+    file = _read(inner, [])
+    variables = Variables(file.vars, str(inner), given=step.vars, outer=outer)
+    yield from _steps(inner, file, variables, (*trail, inner.resolve()), faults)
 
 
 def job_schema() -> dict[str, Any]:
-    """The JSON schema of a job file: each step is one of the verbs' configs with its tag."""
+    """The JSON schema of a job file: each step is one of the verbs' configs with its tag, or another job."""
     schema = JobFile.model_json_schema()
     definitions: dict[str, Any] = {}
     choices = []
-    for name, verb in VERBS.items():
-        step = verb.config_class.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+    configs = {"run": JobStep} | {name: verb.config_class for name, verb in VERBS.items()}
+    for name, config_class in configs.items():
+        step = config_class.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
         definitions |= {f"{name}.{model}": definition for model, definition in step.pop("$defs", {}).items()}
         step["properties"]["verb"] = {"const": name}
         step["required"] = ["verb", *step.get("required", [])]

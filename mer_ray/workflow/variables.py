@@ -1,0 +1,62 @@
+"""The variables of a job file: what `${name}` stands for."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mer_ray.core.config import nearest
+from mer_ray.core.errors import ConfigError
+
+REFERENCE = re.compile(r"\$\{([^}]*)\}")
+
+
+class Variables:
+    """A job file's own variables, and those that reach it from the job that runs it, which stand in place of its own.
+
+    `given` stand in the step that runs this job and may refer to variables of `outer`; they must be variables of this job.
+
+    Raises:
+        ConfigError: `given` names a variable that this job lacks.
+
+    """
+
+    def __init__(self, own: Mapping[str, Any], where: str, *, given: Mapping[str, Any] | None = None, outer: "Variables | None" = None):
+        self.own, self.where, self.given, self.outer = own, where, given or {}, outer
+        for name in self.given:
+            if name not in own:
+                raise ConfigError(f"{where}: vars.{name}: unknown variable{nearest(name, list(own))}")
+
+    def fill_in(self, value: Any, trail: tuple[str, ...] = ()) -> Any:
+        """The value with its references replaced; one that is the whole string keeps the variable's type.
+
+        Raises:
+            ConfigError: a name that is no variable, one without a value, or variables that refer to each other in a circle.
+
+        """
+        if isinstance(value, dict):
+            return {key: self.fill_in(item, trail) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fill_in(item, trail) for item in value]
+        if not isinstance(value, str):
+            return value
+        whole = REFERENCE.fullmatch(value)
+        if whole:
+            return self._look_up(whole[1], trail)
+        return REFERENCE.sub(lambda match: str(self._look_up(match[1], trail)), value)
+
+    def _look_up(self, name: str, trail: tuple[str, ...]) -> Any:
+        if name in trail:
+            raise ConfigError(f"{self.where}: vars.{name}: refers to itself: {' -> '.join((*trail[trail.index(name) :], name))}")
+        if name in self.given:
+            assert self.outer is not None
+            return self.outer.fill_in(self.given[name])
+        if self.outer is not None and self.outer._has(name):
+            return self.outer._look_up(name, ())
+        if name not in self.own:
+            raise ConfigError(f"{self.where}: ${{{name}}} is not among vars. Known: {', '.join(sorted(self.own)) or 'none'}")
+        if self.own[name] is None:
+            raise ConfigError(f"{self.where}: vars.{name} has no value; set it with vars.{name}=... on the command line or in the file")
+        return self.fill_in(self.own[name], (*trail, name))
+
+    def _has(self, name: str) -> bool:
+        return name in self.given or self.own.get(name) is not None or (self.outer is not None and self.outer._has(name))
