@@ -8,6 +8,8 @@ from mer_ray.core.config import nearest
 from mer_ray.core.errors import ConfigError
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
+# A key whose value this is stays away where the variable has no value.
+OPTIONAL = re.compile(r"\$\{([^}]*)\?\}")
 
 
 class Variables:
@@ -29,12 +31,14 @@ class Variables:
     def fill_in(self, value: Any, trail: tuple[str, ...] = ()) -> Any:
         """The value with its references replaced; one that is the whole string keeps the variable's type.
 
+        `key: ${name?}` is left out where the variable has no value.
+
         Raises:
             ConfigError: a name that is no variable, one without a value, or variables that refer to each other in a circle.
 
         """
         if isinstance(value, dict):
-            return {key: self.fill_in(item, trail) for key, item in value.items()}
+            return {key: self.fill_in(_plain(item), trail) for key, item in value.items() if not self._is_left_out(item)}
         if isinstance(value, list):
             return [self.fill_in(item, trail) for item in value]
         if not isinstance(value, str):
@@ -58,5 +62,15 @@ class Variables:
             raise ConfigError(f"{self.where}: vars.{name} has no value; set it with vars.{name}=... on the command line or in the file")
         return self.fill_in(self.own[name], (*trail, name))
 
+    def _is_left_out(self, value: Any) -> bool:
+        optional = OPTIONAL.fullmatch(value) if isinstance(value, str) else None
+        return optional is not None and optional[1] in self.own and not self._has(optional[1])
+
     def _has(self, name: str) -> bool:
         return name in self.given or self.own.get(name) is not None or (self.outer is not None and self.outer._has(name))
+
+
+def _plain(value: Any) -> Any:
+    """An optional reference that has a value is one like any other."""
+    optional = OPTIONAL.fullmatch(value) if isinstance(value, str) else None
+    return f"${{{optional[1]}}}" if optional else value

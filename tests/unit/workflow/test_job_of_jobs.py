@@ -88,3 +88,12 @@ def test_a_file_of_variables_that_is_not_there_is_told(outer: Path):
     (outer.parent / "parts/shared.yaml").unlink()
     with pytest.raises(ConfigError, match=r"shared\.yaml: no such config file"):
         load_job(outer, [])
+
+
+def test_an_optional_key_stays_away_without_a_value(tmp_path: Path):
+    job = tmp_path / "job.yaml"
+    job.write_text('vars: {out: work, seed: null}\nsteps: [{verb: synth, out: "${out}", seed: "${seed?}", audio: {missing: "${seed?}"}}]')
+    assert facts(job, []) == [("work", 0, 360)]
+    assert load_job(job, ["vars.seed=1"]).steps[0].config.audio.missing == 1
+    with pytest.raises(ConfigError, match=r"\$\{sede\} is not among vars"):
+        load_job(job, ["steps.0.seed=${sede?}"])
