@@ -34,10 +34,14 @@ class NoiseConfig(EncoderConfig):
 
 
 class NoiseEncoder(Encoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.dim = config.dim
+
     def _encode(self, inputs):
         return [self._encode_sound(sound.samples) for sound in inputs]
 
     def _encode_sound(self, samples):
         seed = int.from_bytes(hashlib.sha256(samples.tobytes()).digest()[:8])
-        noise_ND = np.random.default_rng(seed).standard_normal((NUM_FRAMES, self.config.dim)).astype(np.float32)
+        noise_ND = np.random.default_rng(seed).standard_normal((NUM_FRAMES, self.dim)).astype(np.float32)
         return pool_features({"noise": noise_ND}, NUM_FRAMES, None, self.sequences, self.rate_hz)
