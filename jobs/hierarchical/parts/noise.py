@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 
+from mer_ray.core.errors import EncoderError
 from mer_ray.core.media_types import AudioFormat
 from mer_ray.encoders import Encoder, EncoderConfig, pool_features
 
@@ -37,6 +38,11 @@ class NoiseEncoder(Encoder):
     def __init__(self, config):
         super().__init__(config)
         self.dim = config.dim
+
+    def check(self, clip_input):
+        super().check(clip_input)
+        if not len(clip_input.samples):
+            raise EncoderError(f"{self.name}: the sound has no samples; at least 1 is needed")
 
     def _encode(self, inputs):
         return [self._encode_sound(sound.samples) for sound in inputs]
