@@ -54,6 +54,8 @@ def check_description(subject: EncoderSubject) -> None:
     require(encoder.modality == config.modality == encoder.input_format.modality, "modality and input_format differ")
     require(encoder.frame_s == config.frame_s, f"frame_s is {encoder.frame_s}, its config says {config.frame_s}")
     require(bool(encoder.licence), "licence is empty; name the licence of the weights, or of the code")
+    numbers = all(isinstance(features.frame_s, float) and math.isfinite(features.frame_s) for features in subject.features)
+    require(numbers, "features have a frame_s that is no number; write 0.0 where frames have no time")
     if encoder.frame_s is not None:
         found = {features.frame_s for features in subject.features}
         require(found == {encoder.frame_s}, f"features have frame_s {sorted(found)}, the config says {encoder.frame_s}")

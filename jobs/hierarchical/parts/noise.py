@@ -50,4 +50,4 @@ class NoiseEncoder(Encoder):
     def _encode_sound(self, samples):
         seed = int.from_bytes(hashlib.sha256(samples.tobytes()).digest()[:8])
         noise_ND = np.random.default_rng(seed).standard_normal((NUM_FRAMES, self.dim)).astype(np.float32)
-        return pool_features({"noise": noise_ND}, NUM_FRAMES, None, self.sequences, self.rate_hz)
+        return pool_features({"noise": noise_ND}, NUM_FRAMES, 0.0, self.sequences, self.rate_hz)

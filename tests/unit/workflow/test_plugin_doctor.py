@@ -112,8 +112,9 @@ def test_what_a_bad_model_does_is_found(tmp_path: Path, right: str, wrong: str, 
             "results come in the order of the inputs",
             "differ in (num_frames, frame_s)",
         ),
+        ("0.02, self.sequences", "None, self.sequences", "says of itself what is true", "a frame_s that is no number"),
     ],
-    ids=["layers", "random", "infinite", "kinds", "short", "name", "format", "inputs", "order"],
+    ids=["layers", "random", "infinite", "kinds", "short", "name", "format", "inputs", "order", "spacing"],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 def test_what_a_bad_encoder_does_is_found(tmp_path: Path, right: str, wrong: str, check: str, reason: str):
