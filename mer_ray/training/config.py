@@ -23,7 +23,7 @@ LOSS = "loss"
 # What candidates may not change: the data, the protocol, or where and how the run is done.
 FIXED_BY_RUN = {"manifest", "store", "out", "inputs", "values", "protocol", "seeds", "candidates", "select_metric", "normalise"}
 FIXED_BY_RUN |= {"allow_plugins", "num_workers", "num_parallel_fits", "device", "precision", "checkpoint_interval_s", "max_failures"}
-FIXED_BY_RUN |= {"compile", "deterministic", "keep_best", "vectorised"}
+FIXED_BY_RUN |= {"compile", "deterministic", "keep_best", "vectorised", "paired_share"}
 
 
 class FoldsProtocol(Config):
@@ -90,7 +90,8 @@ class TrainConfig(PluginHost):
     `vectorised` trains the seeds, and the folds of equally many batches, as one computation.
 
     `batch_size` clips make one step of the optimisers, computed in `accumulate` parts. `modality_dropout` hides each modality of a
-    training clip with this probability. `keep_best` epochs by the metric of early stopping leave their weights in the run.
+    training clip with this probability. `paired_share` of the training clips with several modalities keep all of them; each other one
+    keeps one, drawn once per fit. `keep_best` epochs by the metric of early stopping leave their weights in the run.
     """
 
     manifest: Path = where_or_how_fast()
@@ -118,6 +119,7 @@ class TrainConfig(PluginHost):
     value_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
     weighting: Weighting = "fixed"
     modality_dropout: float = Field(0.0, ge=0, lt=1)
+    paired_share: float = Field(1.0, ge=0, le=1)
     early_stopping: EarlyStopping | None = None
     normalise: Normalise = "train"
     candidates: list[dict[str, Any]] = Field([])
@@ -185,6 +187,8 @@ class TrainConfig(PluginHost):
             raise ValueError(f"vectorised: trains all fits of one config in one process, so {other} does not go with it; leave one out")
         if self.vectorised and (self.compile or self.accumulate > 1 or self.modality_dropout):
             raise ValueError("vectorised: does not go with compile, accumulate or modality_dropout; leave them out, or vectorised")
+        if self.vectorised and self.paired_share < 1:
+            raise ValueError("vectorised: every fit draws its own paired clips; set paired_share: 1, or leave vectorised out")
 
     def candidate(self, number: int | None) -> "TrainConfig":
         """The config with one candidate's changes, or as it is for None.

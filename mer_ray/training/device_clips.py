@@ -3,11 +3,14 @@
 Shapes: N clips, R rows (clips of pooled streams, frames of others), D feature dimension, K speakers.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from mer_ray.batching import FrameBank, Normalisation, Normalise, ResidentClips, Stream, fit_groups, fit_normalisation, speaker_groups
+from mer_ray.core.media_types import BoolArray
 from mer_ray.training.training_data import IntArray, TrainingData
 
 
@@ -16,35 +19,47 @@ class DeviceClips:
 
     def __init__(self, data: TrainingData, normalise: Normalise, device: torch.device) -> None:
         self.device = device
-        self._last: tuple[bytes, ResidentClips, dict[str, Normalisation]] | None = None
+        self._last: tuple[tuple[bytes, ...], ResidentClips, dict[str, Normalisation]] | None = None
         self._streams = {stream.spec.name: _DeviceStream(stream, device) for stream in data.streams}
-        self._group_N = speaker_groups(data.speaker_ids).to(device) if normalise == "speaker" else None
-        # Speakers' own statistics are the same for every partition.
-        self._by_speaker = {} if self._group_N is None else {name: one.fit_speakers(self._group_N) for name, one in self._streams.items()}
         self._emotion_N = torch.tensor(data.emotion_N, device=device)
+        self._group_N = speaker_groups(data.speaker_ids).to(device) if normalise == "speaker" else None
+        # Speakers' own statistics are the same for every partition that keeps all.
+        self._by_speaker = self._fit_speakers({})
         self._values = {name: torch.tensor(value_N, device=device) for name, value_N in data.values.items()}
         probs_NC = data.emotion_probs_NC
         self._emotion_probs_NC = None if probs_NC is None else torch.tensor(probs_NC, device=device)
 
-    def normalised(self, train_rows: IntArray) -> tuple[ResidentClips, dict[str, Normalisation]]:
+    def normalised(
+        self, train_rows: IntArray, kept: Mapping[str, BoolArray] | None = None
+    ) -> tuple[ResidentClips, dict[str, Normalisation]]:
         """All clips normalised by statistics of the training rows only, and those statistics (none where speakers' own were used).
 
-        The last partition's are kept: its seeds share them.
+        Of a stream in `kept` statistics see only the clips that keep it, bool (N,) by stream; the clips have all. The last partition's are
+        kept: its seeds share them.
         """
-        key = train_rows.tobytes()
+        kept = kept or {}
+        key = (train_rows.tobytes(), *[kept_N.tobytes() for kept_N in kept.values()])
         if self._last is None or self._last[0] != key:
-            self._last = (key, *self._normalise(train_rows))
+            on_device = {name: torch.from_numpy(kept_N).to(self.device) for name, kept_N in kept.items()}
+            self._last = (key, *self._normalise(train_rows, on_device))
         return self._last[1], self._last[2]
 
-    def _normalise(self, train_rows: IntArray) -> tuple[ResidentClips, dict[str, Normalisation]]:
+    def _fit_speakers(self, kept: Mapping[str, Tensor]) -> dict[str, Normalisation]:
+        if self._group_N is None:
+            return {}
+        everybody_N = torch.ones_like(self._emotion_N, dtype=torch.bool)
+        return {name: one.fit_speakers(self._group_N, kept.get(name, everybody_N)) for name, one in self._streams.items()}
+
+    def _normalise(self, train_rows: IntArray, kept: Mapping[str, Tensor]) -> tuple[ResidentClips, dict[str, Normalisation]]:
         rows = torch.from_numpy(train_rows).to(self.device)
         train_N = torch.zeros(len(self._emotion_N), dtype=torch.bool, device=self.device).index_fill(0, rows, True)
-        statistics = {} if self._by_speaker else {name: one.fit(train_N) for name, one in self._streams.items()}
+        by_speaker = self._fit_speakers(kept) if kept else self._by_speaker
+        statistics = {} if by_speaker else {name: one.fit(train_N & kept.get(name, train_N)) for name, one in self._streams.items()}
         group_N = torch.zeros_like(self._emotion_N) if self._group_N is None else self._group_N
         streams: dict[str, Tensor] = {}
         frames: dict[str, FrameBank] = {}
         for name, one in self._streams.items():
-            found = self._by_speaker.get(name) or Normalisation(statistics[name].mean_D[None], statistics[name].scale_D[None])
+            found = by_speaker.get(name) or Normalisation(statistics[name].mean_D[None], statistics[name].scale_D[None])
             if one.starts_N is None:
                 streams[name] = Normalisation(found.mean_D[group_N], found.scale_D[group_N]).apply(one.x_RD, one.present_N)
             else:
@@ -74,11 +89,10 @@ class _DeviceStream:
         """Statistics of the rows of some clips."""
         return fit_normalisation(self.x_RD, self._rows_of(clips_N))
 
-    def fit_speakers(self, group_N: Tensor) -> Normalisation:
-        """Statistics of every speaker's rows, (K, D)."""
-        everybody_N = torch.ones_like(self.present_N)
+    def fit_speakers(self, group_N: Tensor, clips_N: Tensor) -> Normalisation:
+        """Statistics of every speaker's rows of some clips, (K, D)."""
         group_R = group_N if self.starts_N is None else self._padded(group_N[self._clip_R], -1)
-        return fit_groups(self.x_RD, self._rows_of(everybody_N), group_R, int(group_N.max()) + 1)
+        return fit_groups(self.x_RD, self._rows_of(clips_N), group_R, int(group_N.max()) + 1)
 
     def bank(self, normalisation: Normalisation, group_N: Tensor) -> FrameBank:
         """The frames with what normalises them."""

@@ -29,7 +29,8 @@ from mer_ray.training.epoch_plan import EpochPlan
 from mer_ray.training.evaluation import Predicted, autocast, predict_rows, prediction_loss, to_outcome
 from mer_ray.training.modality_dropout import hide_modalities
 from mer_ray.training.optimisation import Part
-from mer_ray.training.protocol import Partition
+from mer_ray.training.pairing import keep_only, kept_streams
+from mer_ray.training.protocol import Partition, fit_seed
 from mer_ray.training.step_network import StepNetwork, term_name
 from mer_ray.training.training_data import IntArray, TrainingData
 from mer_ray.training.worker import Worker
@@ -63,15 +64,18 @@ def fit(learner: "Learner", keeper: Keeper) -> None:
 class Learner:
     """A model in training on one partition with one seed; `history` has a row per epoch.
 
-    `best_epoch` is that of the best dev score with early stopping, else the last one.
+    `best_epoch` is that of the best dev score with early stopping, else the last one. It learns from `train_clips`, which lack what
+    `paired_share` takes away, and predicts `clips`.
     """
 
     def __init__(self, config: TrainConfig, worker: Worker, partition: Partition, seed: int) -> None:
         self.config, self.data, self.partition, self.seed = config, worker.data, partition, seed
         self.communicator, self.dtype = worker.communicator, worker.dtype
-        self.clips, self.statistics = worker.clips.normalised(partition.train)
+        self.name = fit_seed(partition, seed)
+        kept = kept_streams(config, self.data, partition, seed)
+        self.clips, self.statistics = worker.clips.normalised(partition.train, kept)
+        self.train_clips = self.clips if kept is None else keep_only(self.clips, kept)
         self.device = self.clips.emotion_N.device
-        self.name = derive_seed("fit", seed, -1 if partition.fold is None else partition.fold)
         seed_everything(derive_seed(self.name, "weights"))
         self.model = config.model.build(self.data.specs, self.data.task)
         self.model.start_from(class_means(self.data, partition.train))
@@ -80,7 +84,7 @@ class Learner:
         if config.compile:
             self.network.compile()
         self._wrapped = self.communicator.wrap(self.network, has_steps=len(self.model.steps) > 1)
-        self.plan = EpochPlan(self.network, self.clips, partition.train, config.batch_size)
+        self.plan = EpochPlan(self.network, self.train_clips, partition.train, config.batch_size)
         self.num_steps = config.epochs * self.plan.num_batches
         decay = config.weight_decay
         self.parts = {name: Part(owned, config, self.num_steps, decay) for name, owned in self.model.parts().items()}
@@ -159,7 +163,7 @@ class Learner:
         return list(torch.tensor_split(own_B, self.config.accumulate))
 
     def _collate(self, host_rows_B: Tensor) -> Batch:
-        batch = collate(self.clips, host_rows_B.to(self.device), self.clips.longest(host_rows_B))
+        batch = collate(self.train_clips, host_rows_B.to(self.device), self.train_clips.longest(host_rows_B))
         return hide_modalities(batch, self.data.specs, self.config.modality_dropout) if self.config.modality_dropout else batch
 
     def _step(self, step: TrainStep, parts: list[Batch], masses_T: Tensor, num_global_clips: int) -> Tensor:

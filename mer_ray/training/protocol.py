@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mer_ray.core.errors import RunError
+from mer_ray.core.seeding import derive_seed
 from mer_ray.training.config import FoldsProtocol, SplitsProtocol
 from mer_ray.training.training_data import IntArray, TrainingData
 
@@ -23,6 +24,11 @@ class Partition:
     def label(self) -> str:
         """As error messages name it."""
         return "the training split" if self.fold is None else f"the training part of fold {self.fold}"
+
+
+def fit_seed(partition: Partition, seed: int) -> int:
+    """What all random draws of a fit are derived from."""
+    return derive_seed("fit", seed, -1 if partition.fold is None else partition.fold)
 
 
 def partitions(protocol: FoldsProtocol | SplitsProtocol, data: TrainingData) -> list[Partition]:

@@ -52,7 +52,7 @@ def describe_run(config: TrainConfig, data: TrainingData, identity: str, found: 
         "class_means": _class_means(data),
         "num_clips": _num_clips(data, found),
         "num_failed": data.num_failed,
-        "notes": notes_on(data, found),
+        "notes": [*_pairing_notes(config), *notes_on(data, found)],
         "select_metric": config.select_metric if config.candidates else None,
         "chosen": None,
         "seconds": None,
@@ -95,6 +95,11 @@ def _num_clips(data: TrainingData, found: list[Partition]) -> dict[str, int]:
         return {"test": sum(len(partition.test["test"]) for partition in found)}
     splits = {"train": found[0].train, **({} if found[0].dev is None else {"dev": found[0].dev}), **found[0].test}
     return {name: len(rows) for name, rows in splits.items()}
+
+
+def _pairing_notes(config: TrainConfig) -> list[str]:
+    share = config.paired_share
+    return [] if share == 1 else [f"paired_share {share:g}: of the training clips with several modalities all others keep one of them"]
 
 
 def notes_on(data: TrainingData, found: list[Partition]) -> list[str]:
