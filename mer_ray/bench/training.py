@@ -24,6 +24,7 @@ from mer_ray.core.media_types import MODALITIES, Modality
 from mer_ray.models import (
     AttentionConfig,
     AudioGuidedConfig,
+    EarlyFusionConfig,
     FusionModelConfig,
     HierarchicalConfig,
     LateFusionConfig,
@@ -48,6 +49,7 @@ OTHER_MODELS: dict[str, tuple[FusionModelConfig, tuple[Modality, ...], int | Non
     "hierarchical": (HierarchicalConfig(), BOTH, None),
     "audio_guided": (AudioGuidedConfig(), MODALITIES, NUM_FRAMES),
     "vavl": (VavlConfig(width=64, num_heads=4, num_encoder_blocks=1), BOTH, NUM_FRAMES),
+    "early_fusion": (EarlyFusionConfig(), MODALITIES, None),
     "late_fusion": (LateFusionConfig(), MODALITIES, None),
     "tfn": (TensorFusionConfig(embedding=16), MODALITIES, None),
     "lmf": (LowRankFusionConfig(), MODALITIES, None),

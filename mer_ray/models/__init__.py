@@ -7,6 +7,7 @@ from pydantic import Field
 from mer_ray.models._base import FusionModel, FusionModelConfig, TrainStep
 from mer_ray.models.attention import AttentionConfig, AttentionFusion
 from mer_ray.models.audio_guided import AudioGuidedConfig
+from mer_ray.models.early_fusion import EarlyFusionConfig
 from mer_ray.models.hierarchical import HierarchicalConfig
 from mer_ray.models.late_fusion import LateFusionConfig
 from mer_ray.models.lmf import LowRankFusionConfig
@@ -19,6 +20,7 @@ AnyModel = Annotated[
     AttentionConfig
     | HierarchicalConfig
     | AudioGuidedConfig
+    | EarlyFusionConfig
     | LateFusionConfig
     | TensorFusionConfig
     | LowRankFusionConfig
@@ -33,6 +35,7 @@ __all__ = [
     "AttentionConfig",
     "AttentionFusion",
     "AudioGuidedConfig",
+    "EarlyFusionConfig",
     "FusionModel",
     "FusionModelConfig",
     "HierarchicalConfig",

@@ -1,10 +1,9 @@
 """Late fusion: one small DNN per modality decides by itself, the decisions are averaged.
 
-Shapes: B clips, M modalities, D feature dimension, H hidden.
+Shapes: B clips, M modalities.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -14,8 +13,8 @@ from torch import nn
 from mer_ray.core.batch import Batch, Predictions, StreamSpec, TaskSpec
 from mer_ray.models._base import FusionModel, FusionModelConfig, TrainStep
 from mer_ray.models._decision_fusion import fuse_decisions
-from mer_ray.models._linear_heads import LinearHeads
-from mer_ray.models._modality_streams import has_any, pooled_or_zero, streams_by_modality
+from mer_ray.models._modality_streams import has_any, streams_by_modality
+from mer_ray.models._pooled_network import PooledNetwork
 
 
 class LateFusionConfig(FusionModelConfig):
@@ -44,7 +43,19 @@ class LateFusion(FusionModel):
     def __init__(self, config: LateFusionConfig, streams: Sequence[StreamSpec], task: TaskSpec) -> None:
         super().__init__(streams, task)
         by_modality = streams_by_modality(streams)
-        self.networks = nn.ModuleDict({modality: ModalityNetwork(config, specs, task) for modality, specs in by_modality.items()})
+        self.networks = nn.ModuleDict(
+            {
+                modality: PooledNetwork(
+                    specs,
+                    task,
+                    hidden=config.hidden,
+                    num_layers=config.num_layers,
+                    dropout=config.dropout,
+                    input_dropout=config.input_dropout,
+                )
+                for modality, specs in by_modality.items()
+            }
+        )
         self.steps = tuple(TrainStep(modality, (modality,), needs=(modality,)) for modality in by_modality)
 
     def forward(self, batch: Batch) -> Predictions:
@@ -61,23 +72,3 @@ class LateFusion(FusionModel):
     def parts(self) -> Mapping[str, Iterable[nn.Parameter]]:
         """The parameters by modality."""
         return {modality: network.parameters() for modality, network in self.networks.items()}
-
-
-class ModalityNetwork(nn.Module):
-    """Layers of Linear -> ReLU -> Dropout on the concatenation of a modality's pooled streams, then linear heads [ours]."""
-
-    def __init__(self, config: LateFusionConfig, streams: Sequence[StreamSpec], task: TaskSpec) -> None:
-        super().__init__()
-        self.streams = tuple(streams)
-        sizes = [sum(spec.dim for spec in streams), *[config.hidden] * config.num_layers]
-        layers: list[nn.Module] = [nn.Dropout(config.input_dropout)]
-        for size_in, size_out in pairwise(sizes):
-            layers += [nn.Linear(size_in, size_out), nn.ReLU(), nn.Dropout(config.dropout)]
-        self.layers = nn.Sequential(*layers)
-        self.heads = LinearHeads(config.hidden, task)
-
-    def forward(self, batch: Batch) -> Predictions:
-        """The decisions of this modality alone; absent streams are zeros."""
-        x_BD = torch.cat([pooled_or_zero(batch, spec) for spec in self.streams], dim=1)
-        predictions: Predictions = self.heads(self.layers(x_BD))
-        return predictions

@@ -7,6 +7,7 @@ from mer_ray.core.errors import ContractError
 from mer_ray.models import (
     AttentionConfig,
     AudioGuidedConfig,
+    EarlyFusionConfig,
     FusionModelConfig,
     HierarchicalConfig,
     LateFusionConfig,
@@ -29,6 +30,7 @@ MODELS: dict[str, FusionModelConfig] = {
     "audio_guided": AudioGuidedConfig(hidden=16, num_heads=2, feed_forward=16, dropout=0.0),
     "audio_guided_gate": AudioGuidedConfig(hidden=16, num_heads=2, feed_forward=16, dropout=0.0, fallback="gate"),
     "audio_guided_plain": AudioGuidedConfig(hidden=16, num_heads=2, feed_forward=16, dropout=0.0, fusion="plain"),
+    "early_fusion": EarlyFusionConfig(hidden=16, dropout=0.0),
     "late_fusion": LateFusionConfig(hidden=16, dropout=0.0),
     "tfn": TensorFusionConfig(embedding=6, hidden=16, dropout=0.0),
     "lmf": LowRankFusionConfig(embedding=8, rank=3, hidden=16, dropout=0.0),

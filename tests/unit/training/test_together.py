@@ -33,8 +33,12 @@ def numbers(curve):
         {"inputs": [{"encoder": "tone"}, {"encoder": "face"}], "class_weights": "balanced"},
         {"inputs": [{"encoder": "tone", "frames": True}, {"encoder": "face"}], "weighting": "uncertainty"},
         {"inputs": [{"encoder": "tone"}, {"encoder": "face"}], "value_loss": "ccc", "focal_gamma": 2.0},
+        {
+            "inputs": [{"encoder": "tone", "frames": True}, {"encoder": "face"}],
+            "model": {"name": "early_fusion", "hidden": 16, "dropout": 0.0},
+        },
     ],
-    ids=["pooled", "frames_uncertainty", "ccc_focal"],
+    ids=["pooled", "frames_uncertainty", "ccc_focal", "early_fusion"],
 )
 def test_folds_and_seeds_at_once_are_those_one_by_one(framed, tmp_path, changes):
     """61 clips in 4 folds: training parts of 45 and 46 clips, whose last batches differ."""
