@@ -284,7 +284,7 @@ def report(
     baseline: Annotated[
         str | None, typer.Option("--baseline", help="The name of the run that the table compares the others with; the best by default.")
     ] = None,
-    costs: Annotated[bool, typer.Option("--costs", help="Add seeds, parameters, time and memory to the table.")] = False,
+    costs: Annotated[bool, typer.Option("--costs", help="Add seeds, parameters, time, memory and losses to the table.")] = False,
 ) -> None:
     """Write one self-contained HTML page about runs, or one table for a paper."""
     from mer_ray.workflow.verbs import VERBS

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from mer_ray.reporting.paper_table import Cell, PaperRow, PaperTable, format_score, is_percent
-from mer_ray.reporting.words import ABSENT, format_count, format_significant, metric_title
+from mer_ray.reporting.words import ABSENT, format_count, format_number, format_significant, metric_title
 
 TableFormat = Literal["md", "latex", "csv"]
 SUFFIXES: dict[TableFormat, str] = {"md": ".md", "latex": ".tex", "csv": ".csv"}
@@ -30,6 +30,7 @@ LATEX_SIGNS = {
     DAGGER: r"\textdagger{}",
 }
 COST_COLUMNS = ("seeds", "parameters", "s per epoch", "ms per clip", "peak memory (MB)")
+LOSS_COLUMNS = ("train loss", "dev loss")
 MARKDOWN_SIGNS = re.compile(r"[\\`*_{}\[\]<>#|]")
 
 
@@ -74,6 +75,7 @@ def to_csv(table: PaperTable) -> str:
     about = ["system", "modalities", "origin", "source", "corpus", "split", "num_clips", "num_folds", "num_seeds"]
     compared = ["difference", "difference_low", "difference_high", "p", "p_holm"]
     costs = ["num_parameters", "seconds_per_epoch", "milliseconds_per_clip", "peak_memory_mb", "epochs"] if table.has_costs else []
+    costs += ["train_loss", "dev_loss"] if table.has_losses else []
     parts = ["", "_std", "_low", "_high"]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -108,8 +110,14 @@ def _columns(table: PaperTable) -> list[str]:
         if metric == table.metric:
             names.append("95 % interval")
     names += _compared_columns(table)
-    names += COST_COLUMNS if table.has_costs else ()
+    names += _cost_columns(table)
     return [*names, *(["source"] if table.published else [])]
+
+
+def _cost_columns(table: PaperTable) -> tuple[str, ...]:
+    if not table.has_costs:
+        return ()
+    return (*COST_COLUMNS, *(LOSS_COLUMNS if table.has_losses else ()))
 
 
 def _compared_columns(table: PaperTable) -> list[str]:
@@ -135,7 +143,7 @@ def _rows(table: PaperTable, escape: Callable[[str], str], embolden: Callable[[s
         if table.has_pairs:
             compared = [_difference(row, table.metric), _p_value(row, table)] if table.has_baseline else [_p_value(row, table)]
             line += [escape(cell) for cell in compared]
-        line += [escape(cell) for cell in _costs(row)] if table.has_costs else []
+        line += [escape(cell) for cell in _costs(row, table)]
         lines.append([*line, *([escape("this run")] if table.published else [])])
     splits = {published.split for published in table.published}
     for published in table.published:
@@ -145,7 +153,7 @@ def _rows(table: PaperTable, escape: Callable[[str], str], embolden: Callable[[s
             # As printed: a digit more would say more than the source does.
             line.append(escape(published.printed.get(metric, ABSENT).replace("-", "−")))
             line += [escape(ABSENT)] if metric == table.metric else []
-        line += [escape(ABSENT)] * (len(_compared_columns(table)) + (len(COST_COLUMNS) if table.has_costs else 0))
+        line += [escape(ABSENT)] * (len(_compared_columns(table)) + len(_cost_columns(table)))
         lines.append([*line, escape(published.source)])
     return lines
 
@@ -171,11 +179,14 @@ def _difference(row: PaperRow, metric: str) -> str:
     return f"{'+' if found.mean > 0 else ''}{format_score(metric, found.mean)}{bounds}"
 
 
-def _costs(row: PaperRow) -> list[str]:
-    """In the order of `COST_COLUMNS`."""
+def _costs(row: PaperRow, table: PaperTable) -> list[str]:
+    """In the order of `_cost_columns`."""
+    if not table.has_costs:
+        return []
     cost = row.cost
     figures = (cost.seconds_per_epoch, cost.milliseconds_per_clip, cost.peak_memory_mb)
-    return [str(row.num_seeds), format_count(cost.num_parameters), *map(format_significant, figures)]
+    losses = (cost.train_loss, cost.dev_loss) if table.has_losses else ()
+    return [str(row.num_seeds), format_count(cost.num_parameters), *map(format_significant, figures), *map(format_number, losses)]
 
 
 def _p_value(row: PaperRow, table: PaperTable) -> str:

@@ -1,11 +1,11 @@
 """What a synthetic corpus is made of: its classes, their statistics, and the knobs of its difficulty."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.config import NOT_IDENTITY, Config, where_or_how_fast
 from mer_ray.core.media_types import MODALITIES, Modality
 
 # MER2023's train split: classes in order, clips per class, valence mean and deviation per class.
@@ -76,7 +76,8 @@ class SynthConfig(Config):
     """A synthetic corpus of `num_clips` labelled and `num_unlabelled` unlabelled clips in the folder `out`.
 
     `generator` is the version of the drawing code: other code, other media. `duration_s` are the shortest and the
-    longest clip; `size` is the picture's side in pixels. `label_noise` is the share of labels moved to another class.
+    longest clip; `size` is the picture's side in pixels. `label_noise` is the share of labels moved to another class,
+    `valence_noise` the deviation of what is added to labels of valence, and shown by no media [ours].
     With `features` the corpus is a feature store instead of media. `layout: mer2023` lays the clips out as MER2023 is released,
     too, in the folder `mer2023`. `num_processes` None: one per core.
     """
@@ -93,6 +94,7 @@ class SynthConfig(Config):
     label_noise: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     class_priors: dict[str, float] = Field(dict(zip(CLASSES, CLASS_COUNTS, strict=True)))
     unlabelled_priors: dict[str, float] | None = None
+    valence_noise: Annotated[float, Field(ge=0.0, allow_inf_nan=False, json_schema_extra=dict(NOT_IDENTITY))] = 0.0
     valence_follows_emotion: bool = True
     duration_s: tuple[float, float] = (2.0, 4.0)
     frame_rate_hz: Annotated[int, Field(ge=4, le=60)] = 12
@@ -112,6 +114,10 @@ class SynthConfig(Config):
         if self.features is not None and self.layout != "table":
             raise ValueError(f"layout: {self.layout}: is a tree of media, and features make none; leave one of them out")
         return self
+
+    def more_identity(self) -> dict[str, Any]:
+        """The noise of valence, where there is any: corpora of before it was known keep their identity."""
+        return {"valence_noise": self.valence_noise} if self.valence_noise else {}
 
     def modality(self, name: Modality) -> ModalityConfig:
         """The knobs of one modality."""

@@ -63,8 +63,10 @@ def open_folder(config: SynthConfig) -> None:
 
 
 def _check_same(config: SynthConfig, config_path: Path) -> None:
-    begun = load_yaml(config_path)
-    wanted = yaml.safe_load(yaml.safe_dump(json.loads(json.dumps(identity_fields(config)))))
+    # A folder of before the noise of valence was known has none.
+    begun = {"valence_noise": 0.0, **load_yaml(config_path)}
+    fields = {**identity_fields(config), "valence_noise": config.valence_noise}
+    wanted = yaml.safe_load(yaml.safe_dump(json.loads(json.dumps(fields))))
     differing = [name for name in wanted if _without_places(begun.get(name), wanted[name]) != wanted[name]]
     if differing:
         shown = ", ".join(f"{name}: {begun.get(name)!r} there, {wanted[name]!r} here" for name in differing)

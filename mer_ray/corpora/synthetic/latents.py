@@ -22,9 +22,9 @@ BoolArray = npt.NDArray[np.bool_]
 class Latents:
     """The draws behind a corpus, each (N,).
 
-    `label` is `emotion` after label noise. `expression[m]` is the class whose prototype modality m shows, `present[m]`
-    whether the clip has m. `valence_offset` is what the media show of valence beyond the class: standard normal,
-    independent of the class.
+    `label` is `emotion` after label noise, and `valence` is the label of valence after that of valence. `expression[m]` is the
+    class whose prototype modality m shows, `present[m]` whether the clip has m. `valence_offset` is what the media show of
+    valence beyond the class: standard normal, independent of the class.
     """
 
     labelled: BoolArray
@@ -85,6 +85,7 @@ def draw_latents(config: SynthConfig) -> Latents:
     )
     num_clips = len(emotion)
     valence, valence_offset = _draw_valence(emotion, config, rng)
+    valence = _add_valence_noise(valence, config)
     shortest_s, longest_s = config.duration_s
     num_frames = np.round(rng.uniform(shortest_s, longest_s, num_clips) * config.frame_rate_hz)
     return Latents(
@@ -156,6 +157,14 @@ def _draw_valence(emotion: IntArray, config: SynthConfig, rng: np.random.Generat
     mixture_mean = shares @ means
     mixture_std = np.sqrt(shares @ (stds**2 + means**2) - mixture_mean**2)
     return np.clip(valence, *VALENCE_RANGE), (valence - mixture_mean) / mixture_std
+
+
+def _add_valence_noise(valence: RealArray, config: SynthConfig) -> RealArray:
+    """From a generator of its own, so that all else is drawn as without noise."""
+    if config.valence_noise == 0:
+        return valence
+    rng = np.random.default_rng(derive_seed(config.seed, "valence_noise"))
+    return np.clip(valence + config.valence_noise * rng.standard_normal(len(valence)), *VALENCE_RANGE)
 
 
 def _draw_rows(probabilities_NC: RealArray, rng: np.random.Generator) -> IntArray:

@@ -79,6 +79,23 @@ def test_label_noise_moves_labels_and_nothing_else() -> None:
     assert np.array_equal(noisy.emotion, clean.emotion)
 
 
+@pytest.mark.parametrize("follows", [True, False])
+def test_valence_noise_moves_labels_of_valence_and_nothing_else(follows: bool) -> None:
+    clean, noisy, noisier = (_draw(valence_follows_emotion=follows, valence_noise=noise) for noise in (0.0, 0.5, 1.0))
+    added = noisy.valence - clean.valence
+    inside = (np.abs(clean.valence) < 2) & (np.abs(noisier.valence) < 5)
+    assert added[inside].std() == pytest.approx(0.5, rel=0.03) and added[inside].mean() == pytest.approx(0, abs=0.02)
+    assert abs(np.corrcoef(added[inside], clean.valence_offset[inside])[0, 1]) < 0.03
+    assert np.abs(noisier.valence).max() == 5
+    assert np.allclose(noisier.valence[inside] - clean.valence[inside], 2 * added[inside])
+    assert clean.table().drop_columns(["valence"]) == noisy.table().drop_columns(["valence"])
+
+
+def test_valence_noise_follows_from_the_seed() -> None:
+    one, again, other = (_draw(num_clips=50, valence_noise=0.5, seed=seed).valence for seed in (0, 0, 1))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+
+
 def test_unlabelled_clips_have_a_balance_of_their_own() -> None:
     priors = {**dict.fromkeys(CLASSES, 0.0), "happy": 3.0, "sad": 1.0}
     latents = _draw(num_clips=600, num_unlabelled=400, unlabelled_priors=priors)

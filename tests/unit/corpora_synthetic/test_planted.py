@@ -75,6 +75,14 @@ def test_the_manifest_has_labels_and_speaker_disjoint_folds(planted: Path) -> No
     assert all(row["fold"] is None and row["emotion"] is None for row in rows if row["split"] == "unlabelled")
 
 
+def test_valence_noise_changes_labels_and_no_feature(planted: Path, tmp_path: Path) -> None:
+    synthesise(_config(tmp_path, valence_noise=0.5))
+    clean, noisy = (read_manifest(out / "manifest.parquet").table for out in (planted, tmp_path))
+    assert clean["valence"] != noisy["valence"] and clean.drop_columns(["valence"]) == noisy.drop_columns(["valence"])
+    values = [_read(out, "audio").columns["mean_layer_05"] for out in (planted, tmp_path)]
+    assert np.array_equal(*values)
+
+
 def test_planting_again_replaces_the_same_features(planted: Path) -> None:
     before = sorted(path.name for path in planted.rglob("part-*.parquet"))
     values = _read(planted, "audio").columns["mean_layer_05"]

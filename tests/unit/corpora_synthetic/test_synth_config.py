@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mer_ray.core.config import identity_of, parse_config
+from mer_ray.core.config import identity_fields, identity_of, parse_config
 from mer_ray.core.errors import ConfigError
 from mer_ray.core.media_types import MODALITIES
 from mer_ray.corpora.synthetic.config import CLASSES, PARTNERS, SynthConfig
@@ -19,6 +19,8 @@ from mer_ray.corpora.synthetic.config import CLASSES, PARTNERS, SynthConfig
         ({"unlabelled_priors": dict.fromkeys(CLASSES, 0)}, "unlabelled_priors: weights are at least 0 and not all 0"),
         ({"duration_s": [4, 2]}, "the shortest, then the longest"),
         ({"size": 161}, "size"),
+        ({"valence_noise": -0.1}, "valence_noise"),
+        ({"valence_noise": float("inf")}, "valence_noise"),
         ({"num_clip": 5}, "num_clip: unknown key; did you mean 'num_clips'"),
         ({"generator": 2}, "generator"),
         ({"features": {"peak_layers": {"audio": 9, "vision": 0, "text": 0}}}, "layers count from 0 to 7"),
@@ -34,6 +36,12 @@ def test_places_and_speed_are_no_part_of_the_identity() -> None:
     one = SynthConfig(out="here", num_processes=1)
     assert identity_of(one) == identity_of(SynthConfig(out="there", num_processes=8))
     assert identity_of(one) != identity_of(SynthConfig(out="here", seed=1))
+
+
+def test_valence_noise_is_part_of_the_identity_where_there_is_any() -> None:
+    none, some, more = (SynthConfig(out="here", valence_noise=noise) for noise in (0.0, 0.5, 1.0))
+    assert "valence_noise" not in identity_fields(none)
+    assert len({identity_of(one) for one in (none, some, more)}) == 3
 
 
 def test_partners_are_disjoint_perfect_matchings() -> None:

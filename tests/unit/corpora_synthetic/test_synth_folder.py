@@ -94,6 +94,30 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         synthesise(_config(tmp_path, features={"num_folds": None}))
 
 
+def test_a_folder_of_before_valence_noise_is_one_without(tmp_path: Path) -> None:
+    synthesise(_config(tmp_path))
+    config_path = tmp_path / "config.yaml"
+    config_path.write_text(config_path.read_text().replace("valence_noise: 0.0\n", ""))
+    assert "valence_noise" not in config_path.read_text()
+    assert synthesise(_config(tmp_path)).num_made == 0
+    with pytest.raises(ConfigError, match=r"another config \(valence_noise: 0.0 there, 0.5 here\)"):
+        synthesise(_config(tmp_path, valence_noise=0.5))
+
+
+def test_valence_noise_changes_labels_and_no_clip(tmp_path: Path) -> None:
+    clean, noisy = tmp_path / "clean", tmp_path / "noisy"
+    synthesise(_config(clean))
+    synthesise(_config(noisy, valence_noise=0.5))
+    for one, other in zip(_rows(clean), _rows(noisy), strict=True):
+        assert (one["valence"] != other["valence"]) == (one["split"] == "train")
+        assert {**one, "valence": ""} == {**other, "valence": ""}
+    assert all(path.read_bytes() == (noisy / "clips" / path.name).read_bytes() for path in (clean / "clips").iterdir())
+    with pytest.raises(ConfigError, match=r"another config \(valence_noise: 0.5 there, 0.0 here\)"):
+        synthesise(_config(noisy))
+    facts = [json.loads((out / "corpus.json").read_text()) for out in (clean, noisy)]
+    assert facts[0]["ceilings"] == facts[1]["ceilings"] and facts[0]["identity"] != facts[1]["identity"]
+
+
 def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "holiday.mp4").write_bytes(b"")
     with pytest.raises(ConfigError, match="is not empty and holds no synthetic corpus"):

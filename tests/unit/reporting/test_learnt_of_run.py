@@ -1,5 +1,7 @@
 """The report of runs as training writes them: what models learnt, their numbers about clips, and what they cost."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -30,6 +32,64 @@ def test_the_page_shows_class_values_uncertainties_and_gates(runs, tmp_path):
     for facts in (json.loads((run / "run.json").read_text()) for run in runs.values()):
         assert f"{facts['model']['num_parameters']:,}" in page
     assert "log variance" in page and "guide gate" in page.replace("_", " ") and "gate valence" in page.replace("_", " ")
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run with a dev set that stops early, with dropout and smoothed labels."""
+    corpus = make_corpus(tmp_path_factory.mktemp("stopped"))
+    protocol = {"name": "folds", "dev": "next_fold"}
+    stopping = {"metric": "loss", "patience": 2}
+    config = corpus.config("stopped", epochs=30, seeds=[0, 1], protocol=protocol, early_stopping=stopping, label_smoothing=0.1)
+    train(config)
+    return config.out
+
+
+def test_losses_are_means_over_fits_of_the_epoch_that_predicts(stopped):
+    history = [json.loads(line) for line in (stopped / "metrics.jsonl").read_text().splitlines()]
+    fits = {(row["fold"], row["seed"]): [] for row in history}
+    for row in history:
+        fits[row["fold"], row["seed"]].append(row)
+    best = [min(rows, key=lambda row: row["dev_loss"]) for rows in fits.values()]
+    assert len(best) == 8 and any(row["epoch"] < rows[-1]["epoch"] for row, rows in zip(best, fits.values(), strict=True))
+    losses = json.loads((stopped / "run.json").read_text())["losses"]
+    for name in ("train_loss", "dev_loss"):
+        assert losses[name] == pytest.approx(sum(row[name] for row in best) / 8)
+    assert losses["train_loss_has"] == ["dropout", "label smoothing"]
+
+
+@pytest.mark.parametrize(("table", "suffix"), [("md", "md"), ("latex", "tex"), ("csv", "csv")])
+def test_a_table_shows_losses_where_a_run_has_them(runs, stopped, tmp_path, table, suffix):
+    losses = json.loads((stopped / "run.json").read_text())["losses"]
+    texts = []
+    for folders in ((stopped, runs["attention"]), (runs["attention"],)):
+        out = tmp_path / f"{len(folders)}.{suffix}"
+        write_paper_report(ReportConfig(runs=folders, out=out, table=table, costs=True, num_swaps=9, metrics=("weighted_f1",)))
+        texts.append(out.read_text())
+    if table == "csv":
+        with_losses, without = (list(csv.DictReader(io.StringIO(text))) for text in texts)
+        found = {row["system"]: (row["train_loss"], row["dev_loss"]) for row in with_losses}
+        assert found["attention"] == ("", "") and "dev_loss" not in without[0]
+        assert [float(loss) for loss in found["stopped"]] == [losses["train_loss"], losses["dev_loss"]]
+        return
+    absent, end = {"md": ("–", " |"), "latex": ("--", " \\\\")}[table]
+    separator = {"md": " | ", "latex": " & "}[table]
+    rows = {name: next(line for line in texts[0].splitlines() if name in line.split(separator)[0]) for name in ("stopped", "attention")}
+    assert rows["stopped"].endswith(f"{separator.join(f'{losses[name]:.3f}' for name in ('train_loss', 'dev_loss'))}{end}")
+    assert rows["attention"].endswith(f"{absent}{separator}{absent}{end}")
+    assert f"train loss{separator}dev loss" in texts[0] and "while the weights still move, with dropout, label smoothing;" in texts[0]
+    assert "dev loss" not in texts[1] and "Losses:" not in texts[1]
+
+
+def test_the_page_says_both_losses(stopped, tmp_path):
+    write_report(ReportConfig(runs=(stopped,), out=tmp_path / "report.html", media="none"))
+    losses = json.loads((stopped / "run.json").read_text())["losses"]
+    page = (tmp_path / "report.html").read_text()
+    assert f"train {losses['train_loss']:.3f} (with dropout, label smoothing), dev {losses['dev_loss']:.3f}" in page
+
+
+def test_a_run_without_dev_has_no_losses(runs):
+    assert json.loads((runs["attention"] / "run.json").read_text())["losses"] is None
 
 
 def test_a_table_with_costs_compares_with_the_baseline(runs, tmp_path):
