@@ -24,6 +24,11 @@ class ClipColumn:
     clip_ids: tuple[str, ...]
     values_N: npt.NDArray[np.float32]
 
+    @property
+    def by_clip(self) -> dict[str, float]:
+        """The numbers by clip_id."""
+        return dict(zip(self.clip_ids, self.values_N.tolist(), strict=True))
+
 
 def read_clip_column(store: Store, corpus: str, record: EncoderRecord, column: str) -> ClipColumn:
     """Read a column of numbers of all clips of an encoder, each clip once.

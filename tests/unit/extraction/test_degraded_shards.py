@@ -118,8 +118,7 @@ def test_the_store_has_both_side_by_side_and_says_the_ratio(clips: list[Clip], t
     record = resolve_encoder(store, "corpus", encoder_key(NOISY))
     assert record.adds_noise and record.degrade == NOISE.model_dump(mode="json")
     for _ in range(2):
-        ratios = read_snr(store, "corpus", record)
-        assert dict(zip(ratios.clip_ids, ratios.values_N.tolist(), strict=True)) == pytest.approx(
+        assert read_snr(store, "corpus", record).by_clip == pytest.approx(
             {**{clip.clip_id: snr_of(NOISE, clip.clip_id) for clip in clips[:3]}, "clip_3": float("nan")}, nan_ok=True
         )
         assert read_pooled(store, "corpus", record, ["logmel"], ("mean",)).present.all()
