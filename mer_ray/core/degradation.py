@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from mer_ray.core.artefacts import digest_file
 from mer_ray.core.config import Config, digest_of, where_or_how_fast
 from mer_ray.core.errors import ConfigError
-from mer_ray.core.modalities import Modality
+from mer_ray.core.media_types import Modality
 
 SPEECH_LIKE = "speech_like"
 # Raised when the same seed begins to give other noise.

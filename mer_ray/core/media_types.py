@@ -4,15 +4,19 @@ Shapes: T samples or frames, N images, H height, W width, D feature dimension.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mer_ray.core.degradation import DegradationConfig
 from mer_ray.core.faces import FaceSource
-from mer_ray.core.modalities import MODALITIES as MODALITIES
-from mer_ray.core.modalities import Modality as Modality
+
+if TYPE_CHECKING:
+    # It needs `Modality` when it is loaded.
+    from mer_ray.core.degradation import DegradationConfig
+
+Modality = Literal["audio", "vision", "text"]
+MODALITIES: tuple[Modality, ...] = ("audio", "vision", "text")
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
@@ -45,7 +49,7 @@ class AudioFormat:
     """Mono float32 sound at `sample_rate_hz`, with noise where `degrade` says so."""
 
     sample_rate_hz: int
-    degrade: DegradationConfig | None = None
+    degrade: "DegradationConfig | None" = None
 
     @property
     def modality(self) -> Modality:
@@ -66,7 +70,7 @@ class FrameFormat:
     rate_hz: float | None = None
     crop: Literal["centre", "whole"] = "centre"
     faces: FaceSource | None = None
-    degrade: DegradationConfig | None = None
+    degrade: "DegradationConfig | None" = None
 
     def __post_init__(self) -> None:
         if (self.num_frames is None) == (self.rate_hz is None):
@@ -82,7 +86,7 @@ class FrameFormat:
 class TextFormat:
     """The clip's sentence as it stands in the manifest; `degrade` can only take it away."""
 
-    degrade: DegradationConfig | None = None
+    degrade: "DegradationConfig | None" = None
 
     @property
     def modality(self) -> Modality:
