@@ -15,24 +15,16 @@ class MediaConfig(PluginHost):
     """A bundle that is applied to media, and on what.
 
     `store`: features that are there are read, what is lacking is added; None: features are made for this run only. `weights`: where
-    an encoder's weights lie here, by its name, and the face detector's file by `faces`. Up to `max_in_process` clips are encoded in
-    this process, more on Ray.
+    an encoder's weights lie here, by its name, and the face detector's file by `faces`.
     """
 
     bundle: Path = where_or_how_fast()
-    out: Path = where_or_how_fast()
     store: str | None = where_or_how_fast(None)
     weights: dict[str, str] = where_or_how_fast({})
     limits: MediaLimits = where_or_how_fast(MediaLimits())
     device: Literal["auto", "cpu", "cuda"] = where_or_how_fast("auto")
     num_actors: int | None = where_or_how_fast(None, ge=1)
     gpus_per_actor: float | None = where_or_how_fast(None, ge=0.0)
-    max_in_process: int = where_or_how_fast(16, ge=0)
-
-    @property
-    def work_folder(self) -> Path:
-        """Where features lie until `out` is written, so that a killed run goes on."""
-        return self.out.with_name(f".{self.out.name}.work")
 
 
 class PredictConfig(MediaConfig):
@@ -40,7 +32,8 @@ class PredictConfig(MediaConfig):
 
     `files`: media files, folders, `s3://` objects or prefixes; or `manifest` with `splits` (None: all). `without`: modalities to
     leave out. `window_s` gives a row per window, every `hop_s`. `abstain_below` marks rows of lower confidence as abstained.
-    `candidates`: exactly these names, in their order; `format`: the columns of a challenge's file.
+    `candidates`: exactly these names, in their order; `format`: the columns of a challenge's file. Up to `max_in_process` clips are
+    encoded in this process, more on Ray.
     """
 
     files: tuple[str, ...] = where_or_how_fast(())
@@ -52,6 +45,8 @@ class PredictConfig(MediaConfig):
     abstain_below: float = Field(0.0, ge=0, le=1)
     format: Literal["table", "mer2023", "mer2024", "mer2025"] = "table"
     candidates: Path | None = where_or_how_fast(None)
+    out: Path = where_or_how_fast()
+    max_in_process: int = where_or_how_fast(16, ge=0)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

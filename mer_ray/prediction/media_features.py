@@ -17,8 +17,14 @@ from mer_ray.store.record import EncoderRecord
 from mer_ray.training.loading import WantedLayers
 
 
+def work_folder(out: Path) -> Path:
+    """Where features lie until `out` is written, so that a killed run goes on."""
+    return out.with_name(f".{out.name}.work")
+
+
 def extract_features(
     config: MediaConfig,
+    work: Path,
     wanted: WantedClips,
     encoders: Mapping[str, EncoderConfig],
     records: Mapping[str, EncoderRecord],
@@ -26,14 +32,15 @@ def extract_features(
 ) -> ClipFeatures:
     """What `encoders` make of the clips, on Ray as far as the store lacks it; then what the store holds of `records`.
 
+    Without a store in the config there is one in the folder `work`.
+
     Raises:
         ClusterError: the machines do not have what the config asks for.
         StoreError: the store cannot be read or written.
 
     """
-    work = config.work_folder
     write_manifest(wanted.manifest, work / "manifest.parquet")
-    write_text(work / "README.txt", "Features of a prediction that is not finished; run the same command again, or remove this folder.\n")
+    write_text(work / "README.txt", "Features of predictions that are not finished; run the same command again, or remove this folder.\n")
     store = config.store or str(work / "store")
     if encoders:
         extract(

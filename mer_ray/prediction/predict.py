@@ -14,7 +14,7 @@ from mer_ray.prediction.bundle import Bundle, load_bundle
 from mer_ray.prediction.bundle_encoders import bundle_encoders, is_imported
 from mer_ray.prediction.clip_features import ClipFeatures
 from mer_ray.prediction.config import PredictConfig
-from mer_ray.prediction.media_features import extract_features, refuse_absent_media
+from mer_ray.prediction.media_features import extract_features, refuse_absent_media, work_folder
 from mer_ray.prediction.prediction_table import PRIOR, TRAINED_ON, write_predictions
 from mer_ray.prediction.recogniser import Recogniser, check_speakers, predict_table, refuse_imported, with_windows
 from mer_ray.prediction.submission import check_task, complete, read_candidates, to_submission
@@ -83,7 +83,7 @@ def predict(config: PredictConfig) -> PredictSummary:
     if names is not None:
         table = complete(table, names, bundle.facts)
     write_predictions(table if config.format == "table" else to_submission(table, config.format), config.out)
-    shutil.rmtree(config.work_folder, ignore_errors=True)
+    shutil.rmtree(work_folder(config.out), ignore_errors=True)
     read = {stream.modality for group in bundle.facts.groups for stream in group.streams}
     return PredictSummary(config.out, table, tuple(name for name in MODALITIES if name in read))
 
@@ -114,7 +114,7 @@ def _extract_features(config: PredictConfig, bundle: Bundle, wanted: WantedClips
         for key, record in bundle.facts.encoders.items()
         if record.modality not in config.without and (key in encoders or is_imported(record))
     }
-    return extract_features(config, wanted, encoders, records, bundle.wanted)
+    return extract_features(config, work_folder(config.out), wanted, encoders, records, bundle.wanted)
 
 
 def plan_prediction(config: PredictConfig) -> Table:
