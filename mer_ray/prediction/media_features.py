@@ -1,6 +1,6 @@
 """Features of many clips from their media: on Ray, through a store, resumable."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mer_ray.core.artefacts import write_text
@@ -30,12 +30,18 @@ def extract_features(
     records: Mapping[str, EncoderRecord],
     layers: Mapping[str, WantedLayers],
 ) -> ClipFeatures:
-    """What `encoders` make of the clips, on Ray as far as the store lacks it; then what the store holds of `records`.
+    """What `encoders` make of the clips, then what the store holds of `records`; see `extract_lacking`."""
+    store = extract_lacking(config, work, wanted, list(encoders.values()))
+    return read_clip_features(store, wanted.manifest.facts.corpus, records, layers, wanted.clip_ids)
 
-    Without a store in the config there is one in the folder `work`.
+
+def extract_lacking(config: MediaConfig, work: Path, wanted: WantedClips, encoders: Sequence[EncoderConfig]) -> str:
+    """Make what the store lacks of the encoders' features, on Ray; gives the store: the config's, else one in the folder `work`.
 
     Raises:
         ClusterError: the machines do not have what the config asks for.
+        ConfigError: noise that cannot be had.
+        ManifestError: none of the media is there.
         StoreError: the store cannot be read or written.
 
     """
@@ -47,7 +53,7 @@ def extract_features(
             ExtractConfig(
                 manifest=work / "manifest.parquet",
                 store=store,
-                encoders=tuple(encoders.values()),
+                encoders=tuple(encoders),
                 allow_plugins=config.allow_plugins,
                 # A clip that fails is predicted from what is left of it.
                 max_failure_rate=1.0,
@@ -57,7 +63,7 @@ def extract_features(
                 gpus_per_actor=config.gpus_per_actor,
             )
         )
-    return read_clip_features(store, wanted.manifest.facts.corpus, records, layers, wanted.clip_ids)
+    return store
 
 
 def refuse_absent_media(wanted: WantedClips, source: str | Path) -> None:
