@@ -61,7 +61,7 @@ def headline_of(facts: dict[str, Any]) -> str:
     """Which condition costs most, and whether that may be chance."""
     clean, *others = facts["conditions"]
     metric = facts["official"]
-    score = f"{metric_title(metric)} is {format_number(clean['official'])} on clean media."
+    score = f"On clean media its {metric_title(metric)} is {format_number(clean['official'])}."
     distances = [one for one in others if one["difference"]["p_holm"] < SIGNIFICANT]
     if not distances:
         return f"{score} No condition differs from it by more than chance (p after Holm at least {SIGNIFICANT:g})."
