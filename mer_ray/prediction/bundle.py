@@ -34,7 +34,7 @@ from mer_ray.training.bundle_facts import (
     read_bundle_facts,
     read_train_clips,
 )
-from mer_ray.training.loading import WantedLayers
+from mer_ray.training.encoder_features import WantedLayers
 
 PREDICT_BATCH_SIZE = 2048
 # Frames take more memory than pooled features.

@@ -19,7 +19,7 @@ from mer_ray.store.catalog import list_encoders
 from mer_ray.store.clip_columns import read_snr
 from mer_ray.store.layout import open_store
 from mer_ray.store.record import EncoderRecord
-from mer_ray.training.loading import WantedLayers, read_encoder_features
+from mer_ray.training.encoder_features import WantedLayers, read_encoder_features
 
 # Clips that are decoded before they are encoded together.
 CLIPS_TOGETHER = 8

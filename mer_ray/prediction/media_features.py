@@ -14,7 +14,7 @@ from mer_ray.prediction.clip_features import ClipFeatures, read_clip_features
 from mer_ray.prediction.config import MediaConfig
 from mer_ray.prediction.wanted_clips import WantedClips
 from mer_ray.store.record import EncoderRecord
-from mer_ray.training.loading import WantedLayers
+from mer_ray.training.encoder_features import WantedLayers
 
 
 def work_folder(out: Path) -> Path:

@@ -146,9 +146,9 @@ def _without_folder(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pinned(stream: StreamConfig, record: EncoderRecord) -> StreamConfig:
-    """The input with the encoder's key and the layers' names, which mean the same in any store."""
+    """The input with the encoder's key and the layers' names, which mean the same in any store; predictions read no degraded copies."""
     layers = pick_layers(stream, record.key, list(record.layers), record.sequences)
-    return stream.model_copy(update={"encoder": record.key, "layers": list(layers)})
+    return stream.model_copy(update={"encoder": record.key, "layers": list(layers), "augment": ()})
 
 
 def _write_member(root: Path, fit: FitFolder) -> MemberFacts:
