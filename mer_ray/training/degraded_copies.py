@@ -5,10 +5,11 @@ Shapes: N clips, R rows (clips of pooled streams, frames of others).
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
-from mer_ray.batching import Stream, StreamConfig
+from mer_ray.batching import StoredArray, Stream, StreamConfig
 from mer_ray.core.degradation import DegradationConfig
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.media_types import Modality
@@ -59,13 +60,14 @@ def _filled_up(copy: Stream, clean: Stream) -> Stream:
     if not lacks_N.any():
         return replace(copy, present_N=clean.present_N)
     if clean.offsets_N1 is None or copy.offsets_N1 is None:
-        return replace(copy, x_RD=np.where(lacks_N[:, None], clean.x_RD, copy.x_RD), present_N=clean.present_N)
-    parts = []
+        x_ND = cast(StoredArray, np.where(lacks_N[:, None], clean.x_RD, copy.x_RD))
+        return replace(copy, x_RD=x_ND, present_N=clean.present_N)
+    parts: list[StoredArray] = []
     for row, lacks in enumerate(lacks_N.tolist()):
         source, offsets_N1 = (clean.x_RD, clean.offsets_N1) if lacks else (copy.x_RD, copy.offsets_N1)
         parts.append(source[offsets_N1[row] : offsets_N1[row + 1]])
-    offsets_N1 = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    return replace(copy, x_RD=np.concatenate(parts), offsets_N1=offsets_N1, present_N=clean.present_N)
+    x_TD = cast(StoredArray, np.concatenate(parts))
+    return replace(copy, x_RD=x_TD, offsets_N1=np.cumsum([0, *map(len, parts)], dtype=np.int64), present_N=clean.present_N)
 
 
 def refuse_unlike(inputs: Sequence[tuple[StreamConfig, Modality]]) -> None:
