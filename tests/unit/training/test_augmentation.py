@@ -158,3 +158,13 @@ def test_clips_whose_copies_were_never_made_are_named(tmp_path):
     add_copy(corpus, "tone", LOUD, left_out=(8, 9))
     with pytest.raises(RunError, match=r"\(speech-like noise at 0 dB\) lacks features of 2 of 61 clips \(one is 'clip008'\)"):
         load_training_data(corpus.config(inputs=[{"encoder": "tone", "augment": [LOUD]}]))
+
+
+@pytest.mark.parametrize("inputs", [[TONE, FACE], FRAMES], ids=["pooled", "frames"])
+def test_what_a_clip_gave_up_it_lacks_in_every_copy(noisy, inputs):
+    learner = make_learner(noisy, inputs=inputs, paired_share=0.0)
+    learner.copies.draw(0)
+    batch = learner._collate(torch.arange(61))
+    for name in ("tone", "face"):
+        lacks = ~batch.present[name]
+        assert lacks.sum() > 10 and not batch.streams[name][lacks].any() and batch.streams[name][~lacks].any()
