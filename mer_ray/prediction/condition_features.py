@@ -3,7 +3,7 @@
 Shapes: N clips.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class ConditionSource:
         records = {keys[key]: _record(self._bundle.facts.encoders[key], copy) for key, copy in self._copies[condition.name].items()}
         found = self._read(records, {copy: key for key, copy in keys.items()})
         for key, copy in keys.items():
-            self._refuse_lost(condition, key, found.by_key[copy], found.faults)
+            refuse_lost(condition, clean.by_key[key], found.by_key[copy], self._wanted.clip_ids, found.faults)
         degraded = {key: replace(found.by_key[copy], encoder=key) for key, copy in keys.items()}
         ratios = next(iter(found.snr_db.values()), None)
         return ConditionFeatures(clean.by_key | degraded, clean.faults, keys, ratios)
@@ -82,16 +82,23 @@ class ConditionSource:
         layers = {key: self._bundle.wanted[clean_key[key]] for key in records}
         return read_clip_features(self._store, self._wanted.manifest.facts.corpus, records, layers, self._wanted.clip_ids)
 
-    def _refuse_lost(self, condition: Condition, key: str, degraded: EncoderFeatures, faults: dict[str, list[str]]) -> None:
-        """Refuse to compare clips that lost a modality by accident."""
-        lost = np.flatnonzero(self._clean.by_key[key].present_N & ~degraded.present_N).tolist()
-        if lost:
-            clip_id = self._wanted.clip_ids[lost[0]]
-            reason = next(iter(faults.get(clip_id, ())), "its features are absent")
-            raise RunError(
-                f"{condition.name}: {say_count(len(lost), 'clip')} of {len(self._wanted.clip_ids)} have features of {key}, but not of "
-                f"their degraded media, e.g. {clip_id}: {reason}; mount or mend the media, then extract them with --retry-failed"
-            )
+
+def refuse_lost(
+    condition: Condition, clean: EncoderFeatures, degraded: EncoderFeatures, clip_ids: Sequence[str], faults: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse to compare clips that lost a modality by accident.
+
+    Raises:
+        RunError: clips with clean features, but without those of their degraded media; the first reason of one.
+
+    """
+    lost = np.flatnonzero(clean.present_N & ~degraded.present_N).tolist()
+    if lost:
+        reason = next(iter(faults.get(clip_ids[lost[0]], ())), "its features are absent")
+        raise RunError(
+            f"{condition.name}: {len(lost)} of {say_count(len(clip_ids), 'clip')} have features of {clean.encoder}, but not of degraded "
+            f"media, e.g. {clip_ids[lost[0]]}: {reason}; mount or mend the media, then extract them with --retry-failed"
+        )
 
 
 def _copies(bundle: Bundle, encoders: dict[str, EncoderConfig], condition: Condition) -> dict[str, EncoderConfig]:

@@ -31,7 +31,7 @@ class ClearVoices:
         return str(self.folder / "store")
 
     def bundle(self, run: str) -> Path:
-        return self.folder / run / "bundle"
+        return self.folder / "runs" / run / "bundle"
 
 
 def make_clear_voices(folder: Path) -> ClearVoices:
@@ -46,7 +46,9 @@ def make_clear_voices(folder: Path) -> ClearVoices:
     encoders = [{"name": "spectral"}, {"name": "gradient"}, {"name": "gradient", "degrade": {"blur": BLUR}}]
     extract(ExtractConfig.model_validate({"manifest": made.manifest, "store": made.store, "encoders": encoders, "num_actors": 2}))
     base = {"manifest": made.manifest, "store": made.store, "batch_size": 8, "learning_rate": 3e-3}
-    train(TrainConfig.model_validate(base | {"out": folder / "audio", "inputs": [SPECTRAL], "epochs": 25}))
+    train(TrainConfig.model_validate(base | {"out": folder / "runs" / "audio", "inputs": [SPECTRAL], "epochs": 25}))
     model = {"name": "audio_guided", "guide": "audio", "fallback": "gate", "hidden": 16}
-    train(TrainConfig.model_validate(base | {"out": folder / "guided", "inputs": [SPECTRAL, GRADIENT], "model": model, "epochs": 4}))
+    train(
+        TrainConfig.model_validate(base | {"out": folder / "runs" / "guided", "inputs": [SPECTRAL, GRADIENT], "model": model, "epochs": 4})
+    )
     return made
