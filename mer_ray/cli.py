@@ -239,28 +239,54 @@ def train(words: Words = None, print_config: PrintConfig = False, dry_run: DryRu
 
 @app.command()
 def evaluate(
-    predictions: Annotated[
-        list[Path], typer.Argument(metavar="PREDICTIONS...", help="CSV or Parquet; the first is compared with the rest.")
-    ],
-    labels: Annotated[Path, typer.Option("--labels", help="CSV or Parquet with the labels, or a manifest.")],
-    protocol: Annotated[str, typer.Option("--protocol", help="Whose rule: mer2023-multi, mer2024-semi, emotion, values, ...")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PREDICTIONS... | --noise BUNDLE | CONFIG.yaml  [key.sub=value]...",
+            help="CSV or Parquet; the first is compared with the rest.",
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="CSV or Parquet with the labels, or a manifest.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Whose rule: mer2023-multi, mer2024-semi, emotion, values, ...")
+    ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Take the labels of one split only.")] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="Put this figure first, for emotion and values.")] = None,
     classes: Annotated[str | None, typer.Option("--classes", help="The allowed emotions in order, with commas.")] = None,
     train_labels: Annotated[Path | None, typer.Option("--train-labels", help="Compare the balance of classes with these.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the scores as JSON there; nowhere by default.")] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Score a BUNDLE on the labels' media: clean, noisy, blurred, without a modality.")
+    ] = False,
+    store: Annotated[str | None, typer.Option("--store", help="With --noise: features that are there are read, others added.")] = None,
+    print_config: PrintConfig = False,
+    dry_run: DryRun = False,
 ) -> None:
-    """Score files of predictions by a challenge's rule; compare several."""
-    from mer_ray.prediction.evaluate import evaluate, score_predictions
-    from mer_ray.prediction.evaluation_config import EvaluateConfig, ScoringConfig
-
-    given: dict[str, Any] = {"predictions": predictions, "labels": labels, "protocol": protocol, "split": split, "metric": metric}
+    """Score files of predictions by a challenge's rule and compare several; or a bundle on degraded media."""
+    sources = [word for word in words or [] if "=" not in word or Path(word).exists()]
+    overrides = [word for word in words or [] if word not in sources]
+    config_file = [sources.pop(0)] if sources and Path(sources[0]).suffix in (".yaml", ".yml") else []
+    given: dict[str, Any] = {"labels": labels, "protocol": protocol, "split": split, "metric": metric, "out": out}
     given |= {"classes": classes.split(",") if classes else None, "train_labels": train_labels}
-    if out is None:
-        summary = score_predictions(parse_config(ScoringConfig, given, "mer-ray evaluate"))
+    if noise:
+        if len(sources) > 1:
+            raise ConfigError(f"evaluate --noise: {', '.join(sources)}: one bundle at a time")
+        overrides += [f"noise.bundle={json.dumps(bundle)}" for bundle in sources]
+        overrides += [] if store is None else [f"noise.store={json.dumps(store)}"]
+    elif store is not None:
+        raise ConfigError("evaluate: --store belongs to --noise; files of predictions need no features")
     else:
-        summary = evaluate(parse_config(EvaluateConfig, {**given, "out": out}, "mer-ray evaluate"))
-    _show(summary.tables(), _console())
+        given["predictions"] = sources or None
+    flags = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
+    if noise or config_file or out is not None or print_config or dry_run:
+        _run_verb("evaluate", [*config_file, *overrides], print_config, dry_run, flags, {})
+        return
+    from mer_ray.prediction.evaluate import score_predictions
+    from mer_ray.prediction.evaluation_config import ScoringConfig
+
+    config = parse_config(ScoringConfig, {**apply_overrides({}, overrides), **flags}, "mer-ray evaluate")
+    _show(score_predictions(config).tables(), _console())
 
 
 @app.command()

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from mer_ray.core.config import digest_of
+from mer_ray.core.degradation import DegradationConfig
 from mer_ray.core.manifest import MANIFEST_SCHEMA, Manifest, ManifestFacts, write_manifest
 from mer_ray.core.media_types import Features, Modality
+from mer_ray.store.catalog import list_encoders
 from mer_ray.store.layout import open_store
+from mer_ray.store.reader import SequenceFeatures, read_pooled, read_sequences
 from mer_ray.store.record import EncoderRecord, encoder_key
 from mer_ray.store.writer import FailureRow, FeatureRow, write_failures, write_features
 from mer_ray.training import TrainConfig
@@ -85,6 +89,39 @@ def make_corpus(
         if name == "face" and failed:
             write_failures(store, "planted", record.key, [_failure(rows[number]["clip_id"]) for number in failed])
     return TrainingCorpus(folder, rows)
+
+
+def add_copy(
+    corpus: TrainingCorpus, name: str, degrade: dict[str, Any], *, failed: tuple[int, ...] = (), left_out: tuple[int, ...] = ()
+) -> str:
+    """Give the store a degraded copy of an encoder; its features are the clean ones plus 100. Its key."""
+    store = open_store(corpus.folder / "store")
+    (clean,) = [one for one in list_encoders(store, "planted") if one.name == name and one.degrade is None]
+    ids = [row["clip_id"] for row in corpus.rows]
+    identity = digest_of(["test encoder", name, degrade])
+    full = DegradationConfig.model_validate(degrade).model_dump(mode="json")
+    copy = {"key": encoder_key(name, identity), "identity": identity, "config": clean.config | {"degrade": full}}
+    record = clean.model_copy(update=copy)
+    pooled = read_pooled(store, "planted", clean, list(clean.layers), ("mean", "std"), ids)
+    frames = read_sequences(store, "planted", clean, clean.sequences, ids) if clean.sequences else None
+    rows = []
+    for number, clip_id in enumerate(ids):
+        mean, std = (
+            {layer: pooled.columns[f"{kind}_{layer}"][number].astype(np.float32) for layer in clean.layers} for kind in ("mean", "std")
+        )
+        sequences = {} if frames is None else {layer: _rows_of(frames, layer, number) + 100 for layer in clean.sequences}
+        features = Features(3, 0.02, {layer: vector_D + 100 for layer, vector_D in mean.items()}, std, sequences)
+        if number not in (*failed, *left_out):
+            rows.append(FeatureRow(clip_id, "hash", features if pooled.present[number] else Features(0, 0.0)))
+    write_features(store, "planted", record, rows)
+    if failed:
+        write_failures(store, "planted", record.key, [_failure(ids[number]) for number in failed])
+    return record.key
+
+
+def _rows_of(frames: SequenceFeatures, layer: str, number: int) -> npt.NDArray[np.float32]:
+    offsets = frames.offsets[layer]
+    return frames.values[layer][offsets[number] : offsets[number + 1]].astype(np.float32)
 
 
 def _row(number: int, label: int, num_folds: int, random: np.random.Generator) -> dict[str, Any]:

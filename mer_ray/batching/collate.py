@@ -5,16 +5,22 @@ Shapes: N clips, B clips in the batch, D feature dimension, C classes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from torch import Tensor
 
 from mer_ray.batching.frame_bank import FrameBank
 from mer_ray.core.batch import Batch
 
+CLEAN: Mapping[str, Tensor] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class ResidentClips:
-    """All clips on one device, as `Batch` describes them: `streams[name]` (N, D) or `frames[name]`; `present[name]` and labels (N,)."""
+    """All clips on one device, as `Batch` describes them: `streams[name]` (N, D) or `frames[name]`; `present[name]` and labels (N,).
+
+    The rows of a stream's degraded copies lie behind those of the clean clips, N each.
+    """
 
     streams: dict[str, Tensor]
     present: dict[str, Tensor]
@@ -23,17 +29,20 @@ class ResidentClips:
     emotion_probs_NC: Tensor | None = None
     frames: dict[str, FrameBank] = field(default_factory=dict)
 
-    def longest(self, host_rows_B: Tensor) -> dict[str, int]:
-        """How many frames the longest of some clips has, per frame stream; `host_rows_B` int64 on the CPU."""
-        return {name: bank.longest(host_rows_B) for name, bank in self.frames.items()}
+    def longest(self, host_rows_B: Tensor, bank_rows: Mapping[str, Tensor] = CLEAN) -> dict[str, int]:
+        """How many frames the longest of some clips has, per frame stream; rows int64 on the CPU, `bank_rows` as in `collate`."""
+        return {name: bank.longest(bank_rows.get(name, host_rows_B)) for name, bank in self.frames.items()}
 
 
-def collate(clips: ResidentClips, rows_B: Tensor, longest: Mapping[str, int]) -> Batch:
-    """The batch of the clips at `rows_B` (int64, on the clips' device); `longest` is at least that of these clips."""
+def collate(clips: ResidentClips, rows_B: Tensor, longest: Mapping[str, int], bank_rows: Mapping[str, Tensor] = CLEAN) -> Batch:
+    """The batch of the clips at `rows_B` (int64, on the clips' device); `longest` is at least that of these clips.
+
+    `bank_rows[stream]` (B,): the rows of the copies that these clips have in a stream; by default the clean ones.
+    """
     batch = collate_labels(clips, rows_B)
-    batch.streams = {name: x_ND.index_select(0, rows_B) for name, x_ND in clips.streams.items()}
+    batch.streams = {name: x_ND.index_select(0, bank_rows.get(name, rows_B)) for name, x_ND in clips.streams.items()}
     for name, bank in clips.frames.items():
-        batch.streams[name], batch.frame_masks[name] = bank.take(rows_B, longest[name])
+        batch.streams[name], batch.frame_masks[name] = bank.take(bank_rows.get(name, rows_B), longest[name])
     return batch
 
 

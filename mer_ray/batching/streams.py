@@ -9,11 +9,12 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mer_ray.batching.features import EncoderFeatures, Frames, StoredArray
 from mer_ray.core.batch import StreamSpec
-from mer_ray.core.config import Config
+from mer_ray.core.config import Config, identity_fields, where_or_how_fast
+from mer_ray.core.degradation import DegradationConfig
 from mer_ray.core.errors import ConfigError
 from mer_ray.core.media_types import BoolArray
 
@@ -27,6 +28,9 @@ class StreamConfig(Config):
     `combine` joins them: `concat` and `separate` (a stream per layer) take layers of any size, `sum` and `mean` of one size.
     `stream` names the result, by default after the encoder. A stream is pooled by its `statistics` over time; with `frames` it is the
     frames themselves, at most the first `max_frames` of a clip, of layers whose sequence was kept in the extraction.
+
+    `augment` names copies of the encoder over degraded media, which an extraction has made: in each epoch a training clip has its clean
+    features or those of one of these. All else reads the clean ones.
     """
 
     encoder: str
@@ -36,11 +40,27 @@ class StreamConfig(Config):
     stream: str | None = None
     frames: bool = False
     max_frames: int | None = Field(default=None, ge=1)
+    # Not as a field: the identities of runs without it stay what they were.
+    augment: tuple[DegradationConfig, ...] = where_or_how_fast(())
+
+    def more_identity(self) -> dict[str, Any]:
+        """The degraded copies, where there are any."""
+        return {"augment": [identity_fields(one) for one in self.augment]} if self.augment else {}
 
     @model_validator(mode="before")
     @classmethod
     def _frames_have_no_statistics(cls, data: Any) -> Any:
         return {"statistics": [], **data} if isinstance(data, dict) and data.get("frames") is True else data
+
+    @field_validator("augment")
+    @classmethod
+    def _can_be_chosen(cls, augment: tuple[DegradationConfig, ...]) -> tuple[DegradationConfig, ...]:
+        for number, one in enumerate(augment):
+            if one.without:
+                raise ValueError(f"{number}: without: modalities are hidden by modality_dropout; name noise or blur here")
+            if one in augment[:number]:
+                raise ValueError(f"{number}: {one.describe()} is named twice")
+        return augment
 
     @model_validator(mode="after")
     def _check_kind(self) -> "StreamConfig":
@@ -121,7 +141,7 @@ class Stream:
     """One input of a model over all clips, and where it comes from.
 
     `x_RD`: a pooled stream has a row per clip, float32, zero where `present_N` is False; a stream of frames all frames end to end, in
-    the stored type, those of clip i from `offsets_N1[i]` to `offsets_N1[i + 1]`.
+    the stored type, those of clip i from `offsets_N1[i]` to `offsets_N1[i + 1]`. `copies` are the same of degraded media, for training.
     """
 
     spec: StreamSpec
@@ -131,6 +151,7 @@ class Stream:
     x_RD: StoredArray
     present_N: BoolArray
     offsets_N1: npt.NDArray[np.int64] | None = None
+    copies: tuple["Stream", ...] = ()
 
 
 def pick_layers(config: StreamConfig, encoder: str, available: Sequence[str], sequences: Sequence[str] | None = None) -> tuple[str, ...]:

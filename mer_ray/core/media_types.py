@@ -4,12 +4,16 @@ Shapes: T samples or frames, N images, H height, W width, D feature dimension.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mer_ray.core.faces import FaceSource
+
+if TYPE_CHECKING:
+    # It needs `Modality` when it is loaded.
+    from mer_ray.core.degradation import DegradationConfig
 
 Modality = Literal["audio", "vision", "text"]
 MODALITIES: tuple[Modality, ...] = ("audio", "vision", "text")
@@ -42,9 +46,10 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """Mono float32 sound at `sample_rate_hz`."""
+    """Mono float32 sound at `sample_rate_hz`, with noise where `degrade` says so."""
 
     sample_rate_hz: int
+    degrade: "DegradationConfig | None" = None
 
     @property
     def modality(self) -> Modality:
@@ -57,7 +62,7 @@ class FrameFormat:
     """RGB frames of `size` x `size` pixels: `num_frames` evenly spaced ones, or `rate_hz` frames a second.
 
     `crop`: `centre` scales the largest centred square, `whole` letterboxes the whole frame. `faces` gives the face of each frame
-    in its place; a frame without a face is left out.
+    in its place; a frame without a face is left out. `degrade` blurs what was cut out; faces are found in the clear pictures.
     """
 
     size: int
@@ -65,6 +70,7 @@ class FrameFormat:
     rate_hz: float | None = None
     crop: Literal["centre", "whole"] = "centre"
     faces: FaceSource | None = None
+    degrade: "DegradationConfig | None" = None
 
     def __post_init__(self) -> None:
         if (self.num_frames is None) == (self.rate_hz is None):
@@ -78,7 +84,9 @@ class FrameFormat:
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """The clip's sentence as it stands in the manifest."""
+    """The clip's sentence as it stands in the manifest; `degrade` can only take it away."""
+
+    degrade: "DegradationConfig | None" = None
 
     @property
     def modality(self) -> Modality:
@@ -91,10 +99,14 @@ InputFormat = AudioFormat | FrameFormat | TextFormat
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Mono sound: `samples` float32 (T,) in [-1, 1]."""
+    """Mono sound: `samples` float32 (T,) in [-1, 1]; beyond, where noise was added.
+
+    `snr_db` is the ratio at which it was; None where none was, also because the sound is silent.
+    """
 
     samples: FloatArray
     sample_rate_hz: int
+    snr_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +129,7 @@ class Features:
     """One encoder's output for one clip: per layer the mean and deviation over real frames, each float32 (D,).
 
     `sequences` holds (T, D) only for layers that the config keeps. `num_frames` 0 and empty dicts: the clip
-    lacks this modality. `no_face_share` as in `Frames`.
+    lacks this modality. `no_face_share` as in `Frames`, `snr_db` as in `Audio`.
     """
 
     num_frames: int
@@ -126,3 +138,4 @@ class Features:
     std: dict[str, FloatArray] = field(default_factory=dict)
     sequences: dict[str, FloatArray] = field(default_factory=dict)
     no_face_share: float | None = None
+    snr_db: float | None = None

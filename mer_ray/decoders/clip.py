@@ -8,6 +8,7 @@ from mer_ray.core.errors import MediaError
 from mer_ray.core.faces import StoredFaces
 from mer_ray.core.media_types import AudioFormat, Clip, EncoderInput, FrameFormat, InputFormat, TextFormat
 from mer_ray.decoders.budget import Budget
+from mer_ray.decoders.degradation import clear, degrade, is_removed
 from mer_ray.decoders.file_pass import Segment, Wanted, decode_file
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.decoders.remote import local_copy
@@ -22,6 +23,7 @@ def decode_clip(
     A modality is lacking where its path is not set, where `path` has no such stream, or where the text is blank; an `audio_path` or
     `video_path` without its stream is an error. Sound and frames share one time axis, whose 0 is the segment's start. Where faces are
     wanted, frames without one are left out, so that a clip without any gives `Frames` of no images.
+    Formats that differ in their degradation alone are made from one decoding; one that takes its modality away is None.
     `copies` has local copies of remote files that were fetched before.
 
     Raises:
@@ -29,17 +31,29 @@ def decode_clip(
         ConfigError: no face detector where a format needs one.
 
     """
+    budget = Budget(clip.clip_id, limits)
+    needed = dict.fromkeys(clear(wanted) for wanted in formats if not is_removed(wanted))
+    decoded = _decode(clip, needed, budget, limits, copies or {})
+    return {
+        wanted: None if is_removed(wanted) else degrade(decoded[clear(wanted)], wanted.degrade, clip.clip_id, budget, limits)
+        for wanted in formats
+    }
+
+
+def _decode(
+    clip: Clip, formats: Collection[InputFormat], budget: Budget, limits: MediaLimits, copies: Mapping[str, str]
+) -> dict[InputFormat, EncoderInput | None]:
     decoded: dict[InputFormat, EncoderInput | None] = dict.fromkeys(formats)
     for text_format in formats:
         if isinstance(text_format, TextFormat) and clip.text is not None and clip.text.strip():
             decoded[text_format] = clip.text
-    segment, budget = segment_of(clip), Budget(clip.clip_id, limits)
+    segment = segment_of(clip)
     for path, wanted in wanted_of_files(clip, formats).items():
-        with local_copy((copies or {}).get(path, path), limits) as local_path:
+        with local_copy(copies.get(path, path), limits) as local_path:
             decoded.update(decode_file(local_path, path, wanted, segment, budget, limits))
     stored = [wanted for wanted in formats if reads_stored_faces(wanted)]
     if stored and clip.faces_path is not None:
-        with local_copy((copies or {}).get(clip.faces_path, clip.faces_path), limits) as local_path:
+        with local_copy(copies.get(clip.faces_path, clip.faces_path), limits) as local_path:
             decoded.update(FaceArray(local_path, clip, budget, limits).finish(stored))
     return decoded
 

@@ -6,6 +6,7 @@ from typing import overload
 from mer_ray.core.media_types import Audio, AudioFormat, Clip, FrameFormat, Frames
 from mer_ray.decoders.budget import Budget
 from mer_ray.decoders.clip import decode_clip, reads_stored_faces, segment_of, wanted_of_files
+from mer_ray.decoders.degradation import clear, degrade, is_removed
 from mer_ray.decoders.file_pass import decode_file_pieces
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.decoders.remote import local_copy
@@ -42,7 +43,20 @@ def decode_pieces(
 
 
 def _frame_pieces(clip: Clip, wanted: FrameFormat, limits: MediaLimits, piece_s: float, copies: Mapping[str, str]) -> Iterator[Frames]:
+    if is_removed(wanted):
+        return
     budget = Budget(clip.clip_id, limits)
+    for frames in _clear_pieces(clip, clear(wanted), budget, limits, piece_s, copies):
+        left_bytes = budget.left_bytes
+        degraded = degrade(frames, wanted.degrade, clip.clip_id, budget, limits)
+        assert isinstance(degraded, Frames)
+        yield degraded
+        budget.left_bytes = left_bytes
+
+
+def _clear_pieces(
+    clip: Clip, wanted: FrameFormat, budget: Budget, limits: MediaLimits, piece_s: float, copies: Mapping[str, str]
+) -> Iterator[Frames]:
     if reads_stored_faces(wanted):
         if clip.faces_path is not None:
             with local_copy(copies.get(clip.faces_path, clip.faces_path), limits) as local_path:

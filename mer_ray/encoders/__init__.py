@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mer_ray.encoders._base import Encoder, EncoderConfig, encoder_identity, encoder_key
+from mer_ray.encoders._base import Encoder, EncoderConfig, encoder_identity, encoder_key, network_key
 from mer_ray.encoders._pooling import pool_features
 from mer_ray.encoders.bert import BertEncoderConfig
 from mer_ray.encoders.causal_lm import CausalLmConfig
@@ -41,4 +41,13 @@ AnyEncoder = Annotated[
     Field(discriminator="name"),
 ]
 
-__all__ = ["AnyEncoder", "Encoder", "EncoderConfig", "PluginEncoderConfig", "encoder_identity", "encoder_key", "pool_features"]
+__all__ = [
+    "AnyEncoder",
+    "Encoder",
+    "EncoderConfig",
+    "PluginEncoderConfig",
+    "encoder_identity",
+    "encoder_key",
+    "network_key",
+    "pool_features",
+]

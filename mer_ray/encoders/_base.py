@@ -5,13 +5,14 @@ Shapes: T frames, D feature dimension of a layer.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
-from mer_ray.core.config import Config, identity_of
+from mer_ray.core.config import Config, identity_fields, identity_of, where_or_how_fast
+from mer_ray.core.degradation import DegradationConfig
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.media_types import Audio, AudioFormat, EncoderInput, Features, FrameFormat, Frames, InputFormat, Modality
 
@@ -29,7 +30,10 @@ class Checkpoint:
 
 
 class EncoderConfig(Config, ABC):
-    """What all encoders are asked: the layers whose frames are kept, their rate, and the type of stored values."""
+    """What all encoders are asked: the layers whose frames are kept, their rate, the type of stored values, and what media suffer first.
+
+    `degrade` makes a copy of the encoder that reads noisy sound, blurred frames or nothing; it has an identity of its own.
+    """
 
     # Raised when the same config gives other features, so that a store never mixes the two.
     algorithm_version: ClassVar[int] = 1
@@ -40,6 +44,8 @@ class EncoderConfig(Config, ABC):
     sequences: tuple[str, ...] = ()
     rate_hz: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     dtype: Literal["float16", "float32"] = "float16"
+    # Not as a field: the identities of encoders without it stay what they were (see `encoder_identity`).
+    degrade: DegradationConfig | None = where_or_how_fast(None)
 
     @property
     def stored_name(self) -> str:
@@ -54,7 +60,21 @@ class EncoderConfig(Config, ABC):
     @property
     @abstractmethod
     def input_format(self) -> InputFormat:
-        """What a decoder must give."""
+        """What the encoder takes."""
+
+    @property
+    def wanted_format(self) -> InputFormat:
+        """What a decoder must give: `input_format`, with the degradation in it that concerns it."""
+        return replace(self.input_format, degrade=self.degradation)
+
+    @property
+    def degradation(self) -> DegradationConfig | None:
+        """What of `degrade` concerns the encoder's modality."""
+        return None if self.degrade is None else self.degrade.of(self.modality)
+
+    def degraded(self, degrade: DegradationConfig | None) -> Self:
+        """The same encoder for media that are degraded so; None: for media as they are."""
+        return self.model_copy(update={"degrade": degrade})
 
     @property
     @abstractmethod
@@ -109,6 +129,10 @@ class EncoderConfig(Config, ABC):
             ConfigError: with the allowed layers or rates.
 
         """
+        if self.degrade is not None and self.degradation is None:
+            raise ConfigError(
+                f"encoder {self.name}: degrade: {self.degrade.describe()} does not concern {self.modality}, which it reads; leave it out"
+            )
         allowed = self.sequence_layers()
         unknown = [layer for layer in self.sequences if layer not in allowed]
         if unknown and not allowed:
@@ -206,10 +230,16 @@ def _describe(clip_input: EncoderInput) -> str:
 
 
 def encoder_identity(config: EncoderConfig) -> str:
-    """The sha256 (hex) of what decides the features: identity fields, algorithm version, weights; never a path or device."""
-    return identity_of(config, algorithm_version=config.algorithm_version, weights_digest=config.weights_digest())
+    """The sha256 (hex) of what decides the features: identity fields, algorithm version, weights, degradation; never a path or device."""
+    more = {} if config.degradation is None else {"degrade": identity_fields(config.degradation)}
+    return identity_of(config, algorithm_version=config.algorithm_version, weights_digest=config.weights_digest(), **more)
 
 
 def encoder_key(config: EncoderConfig) -> str:
     """The folder of an encoder in a store: `<stored name>@<first 8 hex digits of its identity>`."""
     return f"{config.stored_name}@{encoder_identity(config)[:8]}"
+
+
+def network_key(config: EncoderConfig) -> str:
+    """The key of the same encoder without its degradation: those that share it are one network for several kinds of media."""
+    return encoder_key(config.degraded(None))

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self, cast
 from pydantic import model_validator
 
 from mer_ray.core.config import Config
+from mer_ray.core.degradation import DegradationConfig
 from mer_ray.core.manifest import CORPUS_NAME
 from mer_ray.core.media_types import InputFormat
 from mer_ray.core.plugin_file import foreign_code
@@ -13,10 +14,10 @@ from mer_ray.encoders._base import Encoder, EncoderConfig
 
 
 class PluginEncoderConfig(PluginConfig, EncoderConfig):
-    """`class` names an `EncoderConfig` in `file`; `sequences`, `rate_hz` and `dtype` stand beside it, as for every encoder."""
+    """`class` names an `EncoderConfig` in `file`; `sequences`, `rate_hz`, `dtype` and `degrade` stand beside it."""
 
     family: ClassVar[type[Config]] = EncoderConfig
-    shared_fields: ClassVar[tuple[str, ...]] = ("sequences", "rate_hz", "dtype")
+    shared_fields: ClassVar[tuple[str, ...]] = ("sequences", "rate_hz", "dtype", "degrade")
 
     name: Literal["plugin"] = "plugin"
 
@@ -50,6 +51,10 @@ class PluginEncoderConfig(PluginConfig, EncoderConfig):
     def licence(self) -> str:
         """As the loaded config."""
         return self.loaded_encoder.licence
+
+    def degraded(self, degrade: DegradationConfig | None) -> Self:
+        """The loaded config along with this one."""
+        return self.model_copy(update={"degrade": degrade, "loaded": self.loaded_encoder.degraded(degrade)})
 
     def layers(self) -> dict[str, int]:
         """As the loaded config."""

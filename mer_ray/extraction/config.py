@@ -6,9 +6,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.degradation import DegradationConfig
 from mer_ray.core.plugins import PluginHost, shown_name
 from mer_ray.decoders.limits import MediaLimits
-from mer_ray.encoders import AnyEncoder
+from mer_ray.encoders import AnyEncoder, EncoderConfig
 
 
 class Part(Config):
@@ -51,12 +52,14 @@ class ExtractConfig(PluginHost):
     `auto` takes `ahead` where actors have a GPU. `num_actors` None: one per GPU, or one per CPU core. `device` auto: `cuda` where
     actors have a GPU. `actor_memory_gb` is what encoders may take in one actor (None: the GPU's memory, or the actor's share of
     the node's). `media_cache_mb` bounds the copies of remote media that lie on the machines at once. `part` i/n takes the
-    clips whose hashed id falls to it.
+    clips whose hashed id falls to it. `degrade` encodes noisy sound, blurred frames or nothing instead, as encoders of their own
+    beside those of the clear media; an encoder that it does not concern stays as it is.
     """
 
     manifest: Path = where_or_how_fast()
     store: str = where_or_how_fast()
     encoders: tuple[AnyEncoder, ...] = Field(min_length=1)
+    degrade: DegradationConfig | None = None
     max_failure_rate: float = where_or_how_fast(0.05, ge=0.0, le=1.0)
     retry_failed: bool = where_or_how_fast(False)
     part: Part | None = where_or_how_fast(None)
@@ -81,6 +84,25 @@ class ExtractConfig(PluginHost):
             if encoder in encoders[:index]:
                 raise ValueError(f"encoder {shown_name(encoder)} is listed twice with the same config; remove one")
         return encoders
+
+    @model_validator(mode="after")
+    def _degrade_once(self) -> Self:
+        if self.degrade is None:
+            return self
+        for number, encoder in enumerate(self.encoders):
+            if encoder.degrade is not None:
+                raise ValueError(f"degrade: is set for all encoders, and once more as encoders.{number}.degrade; leave one of them out")
+        if all(self.degrade.of(encoder.modality) is None for encoder in self.encoders):
+            read = ", ".join(dict.fromkeys(encoder.modality for encoder in self.encoders))
+            raise ValueError(f"degrade: {self.degrade.describe()} concerns none of the encoders, which read {read}")
+        return self
+
+    @property
+    def wanted_encoders(self) -> tuple[EncoderConfig, ...]:
+        """The encoders with what of `degrade` concerns each."""
+        if self.degrade is None:
+            return self.encoders
+        return tuple(encoder.degraded(self.degrade.of(encoder.modality)) for encoder in self.encoders)
 
     @model_validator(mode="after")
     def _money_needs_a_price(self) -> Self:

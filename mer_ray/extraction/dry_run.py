@@ -72,7 +72,8 @@ def _plan_table(plan: ExtractionPlan, passes: list[Pass]) -> Table:
     rows = tuple(
         (number_of.get(key, ""), key, plan.keys[key].modality, len(plan.clips), plan.skipped[key], plan.left[key]) for key in plan.keys
     )
-    notes = [f"{plan.num_pending} clips, {plan.media_s / 3600:.2f} h of media to decode"]
+    notes = [f"{key}: {what}" for key, what in plan.degraded.items()]
+    notes += [f"{plan.num_pending} clips, {plan.media_s / 3600:.2f} h of media to decode"]
     if passes:
         together = "; then ".join(f"{', '.join(chosen.keys)} ({chosen.num_bytes / GB:.1f} GB)" for chosen in passes)
         how = "each pass decodes the clips once" if len(passes) > 1 else "each clip is decoded once"

@@ -34,7 +34,7 @@ def extract(config: ExtractConfig) -> ExtractSummary:
     """
     start_s = perf_counter()
     plan = plan_extraction(config)
-    summary = ExtractSummary(dict.fromkeys(plan.keys, 0), dict.fromkeys(plan.keys, 0), plan.skipped)
+    summary = ExtractSummary(dict.fromkeys(plan.keys, 0), dict.fromkeys(plan.keys, 0), plan.skipped, degraded=plan.degraded)
     if plan.num_pending:
         store = open_store(config.store)
         check_writable(store)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mer_ray.core.errors import ClusterError
-from mer_ray.encoders import EncoderConfig
+from mer_ray.encoders import EncoderConfig, network_key
 from mer_ray.extraction.layout import GB
 
 # What one forward pass of a full batch takes beside the weights: all hidden states of 240 s of sound in a network of 24 layers
@@ -23,8 +23,12 @@ class Pass:
 
 
 def needed_bytes(encoders: Mapping[str, EncoderConfig], device: str) -> float:
-    """The memory of an actor that holds all of these: their weights, and the largest forward pass; on a CPU also its process."""
-    weights = [encoder.num_weight_bytes() for encoder in encoders.values()]
+    """The memory of an actor that holds all of these: their weights, and the largest forward pass; on a CPU also its process.
+
+    Encoders that differ in their degradation alone share their weights.
+    """
+    networks = {network_key(encoder): encoder for encoder in encoders.values()}
+    weights = [encoder.num_weight_bytes() for encoder in networks.values()]
     return sum(weights) + any(weights) * WORKING_BYTES[device] + (PROCESS_BYTES if device == "cpu" else 0.0)
 
 

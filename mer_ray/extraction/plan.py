@@ -8,16 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mer_ray.core.degradation import SPEECH_LIKE, DegradationConfig
 from mer_ray.core.errors import ConfigError, ManifestError
 from mer_ray.core.faces import DetectedFaces
 from mer_ray.core.manifest import Manifest, ManifestFacts, read_manifest
 from mer_ray.core.media_types import BoolArray, Clip, FloatArray, FrameFormat, InputFormat
 from mer_ray.decoders.face_detector import load_detector
+from mer_ray.decoders.limits import MediaLimits
+from mer_ray.decoders.noise_folder import check_noise_folder
 from mer_ray.encoders import EncoderConfig, encoder_key
 from mer_ray.extraction.config import ExtractConfig, Part
 from mer_ray.extraction.inputs import ABSENT, input_hash, source_path, stamp_files
@@ -77,6 +81,11 @@ class ExtractionPlan:
         """Clips done or failed before per encoder key."""
         return {key: len(self.clips) - left for key, left in self.left.items()}
 
+    @property
+    def degraded(self) -> dict[str, str]:
+        """What the media suffer, for people, of the encoder keys that read degraded ones."""
+        return {key: config.degradation.describe() for key, config in self.keys.items() if config.degradation is not None}
+
     def wanted(self, key: str) -> pa.Table:
         """clip_id and input_hash of all clips."""
         return pa.table({"clip_id": pa.array([clip.clip_id for clip in self.clips], pa.string()), "input_hash": self.hashes[key]})
@@ -112,9 +121,10 @@ def plan_extraction(config: ExtractConfig) -> ExtractionPlan:
 def _by_key(config: ExtractConfig) -> dict[str, EncoderConfig]:
     """The encoders, checked as far as that goes without loading weights."""
     keys: dict[str, EncoderConfig] = {}
-    for encoder in config.encoders:
+    for encoder in config.wanted_encoders:
         encoder.check()
         check_detector(encoder.input_format)
+        check_noise(encoder.degradation, config.limits)
         if (key := encoder_key(encoder)) in keys:
             raise ConfigError(f"encoders: two of them are the same encoder {key}: they differ only in where or how fast; remove one")
         keys[key] = encoder
@@ -165,6 +175,17 @@ def check_detector(wanted: InputFormat) -> None:
     """
     if isinstance(wanted, FrameFormat) and isinstance(wanted.faces, DetectedFaces):
         load_detector(wanted.faces)
+
+
+def check_noise(degrade: DegradationConfig | None, limits: MediaLimits) -> None:
+    """Look at the recordings that noise comes from, so that a broken one is one error and not one failure per clip.
+
+    Raises:
+        ConfigError: no such folder, an empty one, or a file that is no sound.
+
+    """
+    if degrade is not None and degrade.noise is not None and degrade.noise != SPEECH_LIKE:
+        check_noise_folder(Path(degrade.noise), limits)
 
 
 def is_in_part(clip_id: str, part: Part) -> bool:

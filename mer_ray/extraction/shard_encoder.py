@@ -11,11 +11,11 @@ from typing import TypeVar
 import torch
 
 from mer_ray.core.errors import ClusterError, MediaError
-from mer_ray.core.media_types import Clip, EncoderInput, Features, Frames, InputFormat
+from mer_ray.core.media_types import Audio, Clip, EncoderInput, Features, Frames, InputFormat
 from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.decoders.remote import is_remote
-from mer_ray.encoders import EncoderConfig, PluginEncoderConfig, encoder_key
+from mer_ray.encoders import Encoder, EncoderConfig, PluginEncoderConfig, encoder_key, network_key
 from mer_ray.extraction.describe import describe_encoder
 from mer_ray.extraction.inputs import source_path
 from mer_ray.extraction.long_clips import LongClip, encode_pieces, piece_seconds
@@ -82,7 +82,7 @@ class ShardDecoder:
     """Takes shards from files to arrays: each clip once for all encoders that it lacks."""
 
     def __init__(self, encoders: Mapping[str, EncoderConfig], limits: MediaLimits, piece_mb: float) -> None:
-        self.formats = {key: encoder.input_format for key, encoder in encoders.items()}
+        self.formats = {key: encoder.wanted_format for key, encoder in encoders.items()}
         self.readers = {wanted: [encoders[key] for key in encoders if self.formats[key] == wanted] for wanted in self.formats.values()}
         self.limits = limits
         self.piece_bytes = piece_mb * 2**20
@@ -132,11 +132,19 @@ class ShardDecoder:
 
 
 class ShardEncoder:
-    """Holds the built encoders of one worker and takes shards from arrays to features."""
+    """Holds the built encoders of one worker and takes shards from arrays to features.
+
+    Encoders that differ in their degradation alone are one network.
+    """
 
     def __init__(self, encoders: Sequence[EncoderConfig], device: str) -> None:
         self.configs = {encoder_key(config): config for config in encoders}
-        self.encoders = {key: config.build(device) for key, config in self.configs.items()}
+        networks: dict[str, Encoder] = {}
+        self.encoders: dict[str, Encoder] = {}
+        for key, config in self.configs.items():
+            if (network := network_key(config)) not in networks:
+                networks[network] = config.build(device)
+            self.encoders[key] = networks[network]
 
     def encode(self, decoded: DecodedShard) -> EncodedShard:
         """Features or faults of all that the shard's clips lack."""
@@ -148,7 +156,7 @@ class ShardEncoder:
                     (item, inputs) for item, inputs in zip(decoded.shard.clips, decoded.inputs, strict=True) if key in item.input_hashes
                 ]
                 if pairs:
-                    outcomes = self._encode(key, [inputs[self.configs[key].input_format] for _, inputs in pairs])
+                    outcomes = self._encode(key, [inputs[self.configs[key].wanted_format] for _, inputs in pairs])
                     encoded.outcomes[key] = list(zip([item for item, _ in pairs], outcomes, strict=True))
             real, padded = self.padding()
             report.real_units, report.padded_units = real - before[0], padded - before[1]
@@ -156,7 +164,7 @@ class ShardEncoder:
 
     def padding(self) -> tuple[int, int]:
         """Units (samples, frames, tokens) that went through networks so far, without and with padding."""
-        counts = [encoder.padding() for encoder in self.encoders.values()]
+        counts = [encoder.padding() for encoder in dict.fromkeys(self.encoders.values())]
         return sum(real for real, _ in counts), sum(padded for _, padded in counts)
 
     def _encode(self, key: str, inputs: Sequence[DecodedInput]) -> list[Outcome]:
@@ -198,7 +206,7 @@ class ShardEncoder:
             features = on_sound_device(lambda: self.encoders[key].encode(batch))
             for item in features:
                 check_representable(item, self.configs[key].dtype)
-            return list(features)
+            return [_with_snr(*pair) for pair in zip(features, batch, strict=True)]
 
         outcomes = attempt("encode", encode_and_check)
         if not isinstance(outcomes, Fault):
@@ -237,6 +245,8 @@ class ShardWriter:
                     write_failures(self.store, self.corpus, key, failures)
                 report.done[key], report.failed[key] = len(features), len(failures)
                 report.lacking[key] = sum(row.features.num_frames == 0 for row in features)
+                if self.records[key].adds_noise:
+                    report.silent[key] = sum(row.features.num_frames > 0 and row.features.snr_db is None for row in features)
                 report.failures += [(key, row.clip_id, row.message) for row in failures]
         report.failures = report.failures[:MAX_REPORTED_FAILURES]
 
@@ -297,6 +307,11 @@ def _timed(report: ShardReport, stage: Stage) -> Iterator[None]:
     start_s = time.perf_counter()
     yield
     report.seconds[stage] += time.perf_counter() - start_s
+
+
+def _with_snr(features: Features, encoded: EncoderInput) -> Features:
+    """With the ratio at which noise was added."""
+    return replace(features, snr_db=encoded.snr_db) if isinstance(encoded, Audio) and encoded.snr_db is not None else features
 
 
 def _failure(item: ShardClip, key: str, fault: Fault) -> FailureRow:

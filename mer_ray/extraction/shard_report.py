@@ -22,7 +22,8 @@ class Fault:
 class ShardReport:
     """What became of a shard: counts of clips per encoder key, some failures as (key, clip_id, message), seconds per stage.
 
-    `lacking` counts those of `done` whose clip lacks the modality, or any face.
+    `lacking` counts those of `done` whose clip lacks the modality, or any face; `silent` those that were to get noise and are silent,
+    so that they stay as they are.
     `real_units` and `padded_units` count what went through the networks. `is_left` tells that the budget was spent before the
     shard was begun.
     """
@@ -32,6 +33,7 @@ class ShardReport:
     done: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     lacking: dict[str, int] = field(default_factory=dict)
+    silent: dict[str, int] = field(default_factory=dict)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     seconds: dict[Stage, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     real_units: int = 0

@@ -88,7 +88,7 @@ def cut_shards(plan: ExtractionPlan, config: ExtractConfig, layout: Layout, keys
     sets_SK, set_N = np.unique(lacks_NK[pending_N], axis=0, return_inverse=True)
     bytes_N = np.zeros(len(pending_N), np.float64)
     for number, lacks_K in enumerate(sets_SK):
-        formats = {plan.keys[key].input_format for key, is_lacking in zip(chosen, lacks_K, strict=True) if is_lacking}
+        formats = {plan.keys[key].wanted_format for key, is_lacking in zip(chosen, lacks_K, strict=True) if is_lacking}
         bytes_N[set_N == number] = decoded_bytes(durations_N[set_N == number], formats)
     fetched_N = np.array([_fetched_bytes(plan.clips[row]) for row in pending_N.tolist()], np.float64)
     share = 1 / (SHARDS_PER_ACTOR * layout.num_actors)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mer_ray.core.artefacts import hardware, versions
+from mer_ray.core.counting import say_count
 from mer_ray.core.table import Table
 from mer_ray.extraction.layout import Layout
 from mer_ray.extraction.plan import ExtractionPlan
@@ -20,9 +21,10 @@ MAX_PRINTED_FAILURES = 10
 class ExtractSummary:
     """Counts of clips per encoder key, and where the time went.
 
-    `done` and `failed` are of this run, `lacking` those of `done` whose clip lacks the modality or any face, `skipped` of runs
-    before, `standing` all failures of present inputs. `work_s` runs from the first shard's start to the last shard's end of each
-    pass; `seconds` of the stages are summed over all workers, `capacity_s` is what they could have worked.
+    `done` and `failed` are of this run, `lacking` those of `done` whose clip lacks the modality or any face, `silent` those that got
+    no noise because they are silent, `skipped` of runs before, `standing` all failures of present inputs; `degraded` says what the
+    media of a key suffered. `work_s` runs from the first shard's start to the last shard's end of each pass; `seconds` of the stages
+    are summed over all workers, `capacity_s` is what they could have worked.
     """
 
     done: dict[str, int]
@@ -30,6 +32,8 @@ class ExtractSummary:
     skipped: dict[str, int]
     standing: dict[str, int] = field(default_factory=dict)
     lacking: dict[str, int] = field(default_factory=dict)
+    silent: dict[str, int] = field(default_factory=dict)
+    degraded: dict[str, str] = field(default_factory=dict)
     num_wanted: int = 0
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     num_clips: int = 0
@@ -75,6 +79,8 @@ class ExtractSummary:
             self.done[key] += report.done[key]
             self.failed[key] += report.failed[key]
             self.lacking[key] = self.lacking.get(key, 0) + report.lacking[key]
+        for key, num_silent in report.silent.items():
+            self.silent[key] = self.silent.get(key, 0) + num_silent
         # The store has all of them; the summary shows enough to see what is wrong, and stays small for a million clips.
         self.failures = (self.failures + report.failures)[:MAX_SHOWN_FAILURES]
         self.real_units += report.real_units
@@ -110,9 +116,10 @@ class ExtractSummary:
         rows = tuple(
             (key, self.done[key], self.lacking.get(key, 0), self.failed[key], self.skipped[key], self.standing[key]) for key in self.done
         )
+        degraded = tuple(f"{key}: {what}" for key, what in self.degraded.items())
         if not self.num_clips:
-            return [Table("Extraction", columns, rows, ("Nothing was left to do.",))]
-        tables = [Table("Extraction", columns, rows, self._notes())]
+            return [Table("Extraction", columns, rows, (*degraded, "Nothing was left to do."))]
+        tables = [Table("Extraction", columns, rows, (*degraded, *self._notes()))]
         if self.failures:
             more = sum(self.failed.values()) - min(len(self.failures), MAX_PRINTED_FAILURES)
             failure_notes = (f"and {more} more: all are in the store's failures and in the report",) if more else ()
@@ -127,6 +134,9 @@ class ExtractSummary:
         notes.append(f"busy shares of {workers}: {shares}; limited by {self.limited_by}")
         if self.real_units:
             notes.append(f"padding: {self.padded_units / self.real_units - 1:.1%} of what the networks saw")
+        for key, num_silent in self.silent.items():
+            if num_silent:
+                notes.append(f"{key}: {say_count(num_silent, 'silent clip')} got no noise: there is no ratio to silence")
         if self.usd is not None:
             notes.append(f"{self.gpu_s / 3600:.2f} GPU-hours, {self.usd:.2f} USD")
         return tuple(notes)

@@ -6,13 +6,17 @@ Shapes: R resamples, N clips.
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.stats import bootstrap
 from torch import Tensor
 
 from mer_ray.objectives.metrics import Outcome, resampled_scores, score, take
 
 NUM_RESAMPLES = 1000
 LEVEL = 0.95
+# Bounds the memory of the resamples of a mean.
+RESAMPLES_AT_ONCE = 50
 
 
 def intervals(
@@ -33,6 +37,21 @@ def interval(score_R: Tensor) -> tuple[float, float] | None:
     bounds = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
     low, high = torch.nanquantile(score_R, bounds).tolist()
     return (low, high) if low == low else None
+
+
+def mean_interval(value_N: npt.NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the mean of at least two numbers, where clips are drawn anew."""
+    found = bootstrap(
+        (value_N,),
+        np.mean,
+        n_resamples=NUM_RESAMPLES,
+        batch=RESAMPLES_AT_ONCE,
+        confidence_level=LEVEL,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def resampled_means(

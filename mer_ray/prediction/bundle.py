@@ -5,7 +5,7 @@ Shapes: N clips, D feature dimension, C classes, V values.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from mer_ray.training.bundle_facts import (
     read_bundle_facts,
     read_train_clips,
 )
-from mer_ray.training.loading import WantedLayers
+from mer_ray.training.encoder_features import WantedLayers
 
 PREDICT_BATCH_SIZE = 2048
 # Frames take more memory than pooled features.
@@ -44,11 +44,15 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class BundlePredictions:
-    """`probs_NC`, `values[name]` (N,) (NaN = nothing to say), and per modality which clips had it, `used[modality]` (N,)."""
+    """`probs_NC`, `values[name]` (N,) (NaN = nothing to say), and per modality which clips had it, `used[modality]` (N,).
+
+    `facts[name]` (N,): the models' own numbers about single clips, such as a gate; NaN where they have none.
+    """
 
     probs_NC: FloatArray
     values: dict[str, FloatArray]
     used: dict[Modality, BoolArray]
+    facts: dict[str, FloatArray] = field(default_factory=dict)
 
 
 class Bundle:
@@ -94,8 +98,15 @@ class Bundle:
         """Whether features are normalised by each speaker's own clips, so that it must be known who speaks."""
         return any(group.normalise == "speaker" for group in self.facts.groups)
 
-    def predict_features(self, features: Mapping[str, EncoderFeatures], speaker_ids: Sequence[str | None]) -> BundlePredictions:
+    def predict_features(
+        self,
+        features: Mapping[str, EncoderFeatures],
+        speaker_ids: Sequence[str | None],
+        members: Sequence[BoolArray] | None = None,
+    ) -> BundlePredictions:
         """Predict N clips from `features[encoder key]`, which hold at least what is `wanted`.
+
+        `members` has per group (N, M) which of its members may speak of each clip; None: all.
 
         Raises:
             RunError: a clip has no speaker, and the bundle normalises by speaker.
@@ -106,18 +117,28 @@ class Bundle:
         reads_frames = any(stream.spec.is_sequence for stream in itertools.chain.from_iterable(found))
         size = PREDICT_FRAMES_BATCH_SIZE if reads_frames else PREDICT_BATCH_SIZE
         probs, values = [np.zeros((0, len(self.classes)), np.float32)], [np.zeros((0, num_values), np.float32)]
+        facts: dict[str, list[FloatArray]] = {}
         with torch.inference_mode():
             for start in range(0, num_clips, size):
-                probs_BC, values_BV = self.network([self._inputs(streams, slice(start, start + size)) for streams in found])
-                probs.append(probs_BC.cpu().numpy())
-                values.append(values_BV.cpu().numpy())
+                rows = slice(start, start + size)
+                inputs = [self._inputs(streams, rows, None if members is None else members[number]) for number, streams in enumerate(found)]
+                output = self.network.explain(inputs)
+                probs.append(output.probs_BC.cpu().numpy())
+                values.append(output.values_BV.cpu().numpy())
+                for name, value_B in output.facts.items():
+                    facts.setdefault(name, []).append(value_B.float().cpu().numpy())
         used: dict[Modality, BoolArray] = {}
         for stream in itertools.chain.from_iterable(found):
             used[stream.spec.modality] = used.get(stream.spec.modality, np.zeros(num_clips, bool)) | stream.present_N
         values_NV = np.concatenate(values)
-        return BundlePredictions(np.concatenate(probs), {name: values_NV[:, number] for number, name in enumerate(self.facts.values)}, used)
+        return BundlePredictions(
+            np.concatenate(probs),
+            {name: values_NV[:, number] for number, name in enumerate(self.facts.values)},
+            used,
+            {name: np.concatenate(parts) for name, parts in facts.items()},
+        )
 
-    def _inputs(self, streams: Sequence[Stream], rows: slice) -> GroupInputs:
+    def _inputs(self, streams: Sequence[Stream], rows: slice, members_NM: BoolArray | None) -> GroupInputs:
         present = {stream.spec.name: torch.tensor(stream.present_N[rows], device=self.device) for stream in streams}
         features, masks = {}, {}
         for stream in streams:
@@ -127,7 +148,8 @@ class Bundle:
             else:
                 padded_BTD, mask_BT = pad_frames(stream, rows)
                 features[name], masks[name] = torch.tensor(padded_BTD, device=self.device), torch.tensor(mask_BT, device=self.device)
-        return GroupInputs(features, present, masks)
+        members_BM = None if members_NM is None else torch.tensor(members_NM[rows], device=self.device)
+        return GroupInputs(features, present, masks, members_BM)
 
     def _streams(self, group: GroupFacts, features: Mapping[str, EncoderFeatures], speaker_ids: Sequence[str | None]) -> list[Stream]:
         streams = build_streams(group.inputs, [_only_layers_of(stream, features[stream.encoder]) for stream in group.inputs])

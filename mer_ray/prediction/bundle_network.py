@@ -17,11 +17,48 @@ from mer_ray.training.bundle_facts import BundleFacts, GroupFacts
 
 @dataclass(frozen=True)
 class GroupInputs:
-    """Per stream (B, D), or frames (B, T, D) with their masks (B, T), and which clips have it (B,)."""
+    """Per stream (B, D), or frames (B, T, D) with their masks (B, T), and which clips have it (B,).
+
+    `members_BM` says which members may speak of each clip; None: all.
+    """
 
     streams: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
     frame_masks: Mapping[str, Tensor] = field(default_factory=dict)
+    members_BM: Tensor | None = None
+
+    @property
+    def is_heard(self) -> Tensor:
+        """(B,): the clip has any stream, and a member that may speak of it."""
+        present_B = torch.stack(list(self.present.values())).any(dim=0)
+        return present_B if self.members_BM is None else present_B & self.members_BM.any(dim=1)
+
+
+@dataclass(frozen=True)
+class MemberOutput:
+    """Logits (B, C), values (B, V), and the model's own numbers about clips, each (B,), NaN where there is none."""
+
+    logits_BC: Tensor
+    values_BV: Tensor
+    facts: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class GroupOutput:
+    """The members' mean probabilities (B, C) and values (B, V), and each member's numbers about clips."""
+
+    probs_BC: Tensor
+    values_BV: Tensor
+    facts: Sequence[Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """Probabilities (B, C), values (B, V), and the models' mean numbers about clips, each (B,), NaN where no model has one."""
+
+    probs_BC: Tensor
+    values_BV: Tensor
+    facts: dict[str, Tensor]
 
 
 class Member(nn.Module):
@@ -35,8 +72,8 @@ class Member(nn.Module):
             self.register_buffer(f"mean{number}", mean_D)
             self.register_buffer(f"scale{number}", scale_D)
 
-    def forward(self, given: GroupInputs) -> tuple[Tensor, Tensor]:
-        """Logits (B, C) and values (B, V)."""
+    def forward(self, given: GroupInputs) -> MemberOutput:
+        """What the model says of features as they are stored."""
         inputs = {}
         for name, x in given.streams.items():
             if name in self.normalised:
@@ -47,7 +84,8 @@ class Member(nn.Module):
         unknown_B = torch.full_like(next(iter(given.present.values())), -1, dtype=torch.int64)
         predictions = self.model(Batch(inputs, dict(given.present), unknown_B, {}, dict(given.frame_masks)))
         values = [predictions.values[name] for name in self.model.task.values]
-        return predictions.logits, torch.stack(values, dim=1) if values else predictions.logits[:, :0]
+        values_BV = torch.stack(values, dim=1) if values else predictions.logits[:, :0]
+        return MemberOutput(predictions.logits, values_BV, predictions.facts)
 
 
 class BundleNetwork(nn.Module):
@@ -75,14 +113,28 @@ class BundleNetwork(nn.Module):
 
     def forward(self, inputs: Sequence[GroupInputs]) -> tuple[Tensor, Tensor]:
         """Probabilities (B, C) and values (B, V); `inputs` has the streams of each group and which clips have them."""
+        return self._join([group(given) for group, given in zip(self.groups, inputs, strict=True)], inputs)
+
+    def explain(self, inputs: Sequence[GroupInputs]) -> NetworkOutput:
+        """As `forward`, and what the models say of the clips themselves, such as a gate: the mean over those that speak."""
         found = [group(given) for group, given in zip(self.groups, inputs, strict=True)]
-        heard = [torch.stack(list(given.present.values())).any(dim=0) for given in inputs]
+        said: dict[str, list[Tensor]] = {}
+        for output, given in zip(found, inputs, strict=True):
+            for number, facts in enumerate(output.facts):
+                speaks_B = given.is_heard if given.members_BM is None else given.is_heard & given.members_BM[:, number]
+                for name, value_B in facts.items():
+                    said.setdefault(name, []).append(value_B.masked_fill(~speaks_B, torch.nan))
+        means = {name: torch.stack(values).nanmean(dim=0) for name, values in said.items()}
+        return NetworkOutput(*self._join(found, inputs), means)
+
+    def _join(self, found: Sequence[GroupOutput], inputs: Sequence[GroupInputs]) -> tuple[Tensor, Tensor]:
+        heard = [given.is_heard for given in inputs]
         shares_GB = torch.stack([weight * heard_B.float() for weight, heard_B in zip(self.weights, heard, strict=True)])
         # Divided by 1 where a clip has nothing: those rows are replaced.
         shares_GB1 = (shares_GB / shares_GB.sum(dim=0).where(torch.stack(heard).any(dim=0), 1.0))[:, :, None]
         has_input_B1 = torch.stack(heard).any(dim=0)[:, None]
-        probs_BC = (torch.stack([probs_BC for probs_BC, _ in found]) * shares_GB1).sum(dim=0)
-        values_BV = (torch.stack([values_BV for _, values_BV in found]) * shares_GB1).sum(dim=0)
+        probs_BC = (torch.stack([one.probs_BC for one in found]) * shares_GB1).sum(dim=0)
+        values_BV = (torch.stack([one.values_BV for one in found]) * shares_GB1).sum(dim=0)
         values_BV = torch.minimum(torch.maximum(values_BV, self.ranges_V2[:, 0]), self.ranges_V2[:, 1])
         return torch.where(has_input_B1, probs_BC, self.prior_probs_C), torch.where(has_input_B1, values_BV, self.prior_values_V)
 
@@ -95,8 +147,14 @@ class Group(nn.Module):
         self.temperature = facts.temperature
         self.members = nn.ModuleList(members)
 
-    def forward(self, given: GroupInputs) -> tuple[Tensor, Tensor]:
-        """Probabilities (B, C) and values (B, V)."""
-        found = [member(given) for member in self.members]
-        probs_MBC = torch.stack([torch.softmax(logits_BC / self.temperature, dim=1) for logits_BC, _ in found])
-        return probs_MBC.mean(dim=0), torch.stack([values_BV for _, values_BV in found]).mean(dim=0)
+    def forward(self, given: GroupInputs) -> GroupOutput:
+        """The mean of the members that may speak; of a clip without any it means nothing."""
+        found: list[MemberOutput] = [member(given) for member in self.members]
+        probs_MBC = torch.stack([torch.softmax(one.logits_BC / self.temperature, dim=1) for one in found])
+        values_MBV = torch.stack([one.values_BV for one in found])
+        facts = [one.facts for one in found]
+        if given.members_BM is None:
+            return GroupOutput(probs_MBC.mean(dim=0), values_MBV.mean(dim=0), facts)
+        speaks_MB1 = given.members_BM.T[:, :, None].to(probs_MBC.dtype)
+        shares_MB1 = speaks_MB1 / speaks_MB1.sum(dim=0).clamp_min(1)
+        return GroupOutput((probs_MBC * shares_MB1).sum(dim=0), (values_MBV * shares_MB1).sum(dim=0), facts)

@@ -119,14 +119,16 @@ def _check_alike(config: BundleConfig, parts: list[BundleFacts]) -> None:
 
 
 def _copy_group(group: GroupFacts, folder: Path, new: Path, number: int, factor: float) -> GroupFacts:
-    members = []
-    for member in group.members:
-        file = f"{MEMBERS_FOLDER}/{number}-{Path(member.file).name}"
-        if not (folder / member.file).is_file():
-            raise RunError(f"{folder / member.file}: is missing; copy the bundle again, whole")
-        shutil.copyfile(folder / member.file, new / file)
-        members.append(member.model_copy(update={"file": file}))
-    return group.model_copy(update={"members": tuple(members), "weight": group.weight * factor})
+    def copied(file: str) -> str:
+        copy = str(Path(file).with_name(f"{number}-{Path(file).name}"))
+        if not (folder / file).is_file():
+            raise RunError(f"{folder / file}: is missing; copy the bundle again, whole")
+        shutil.copyfile(folder / file, new / copy)
+        return copy
+
+    members = tuple(member.model_copy(update={"file": copied(member.file)}) for member in group.members)
+    held_out = None if group.held_out is None else copied(group.held_out)
+    return group.model_copy(update={"members": members, "weight": group.weight * factor, "held_out": held_out})
 
 
 def _shown(facts: BundleFacts) -> str:

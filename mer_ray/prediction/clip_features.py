@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mer_ray.batching import EncoderFeatures, Frames, StoredArray
-from mer_ray.core.media_types import Clip, Features
+from mer_ray.core.media_types import Clip, Features, FloatArray
 from mer_ray.core.progress import track
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.encoders import EncoderConfig
 from mer_ray.extraction.shard_encoder import ShardDecoder, ShardEncoder, begin_report
 from mer_ray.extraction.shards import Shard, ShardClip
 from mer_ray.store.catalog import list_encoders
+from mer_ray.store.clip_columns import read_snr
 from mer_ray.store.layout import open_store
 from mer_ray.store.record import EncoderRecord
-from mer_ray.training.loading import WantedLayers, read_encoder_features
+from mer_ray.training.encoder_features import WantedLayers, read_encoder_features
 
 # Clips that are decoded before they are encoded together.
 CLIPS_TOGETHER = 8
@@ -27,10 +28,14 @@ PIECE_MB = 64.0
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """`by_key[encoder key]` over N clips, and why clips failed: `faults[clip id]`, a line per encoder."""
+    """`by_key[encoder key]` over N clips, and why clips failed: `faults[clip id]`, a line per encoder.
+
+    `snr_db[encoder key]` (N,) of encoders that add noise: at which ratio in dB, NaN where none was added.
+    """
 
     by_key: dict[str, EncoderFeatures]
     faults: dict[str, list[str]] = field(default_factory=dict)
+    snr_db: dict[str, FloatArray] = field(default_factory=dict)
 
 
 class ClipEncoder:
@@ -66,7 +71,15 @@ class ClipEncoder:
                             faults.setdefault(item.clip.clip_id, []).append(outcome.message)
                         found[key].append(outcome if isinstance(outcome, Features) else Features(0, 0.0))
                 bar.advance(len(some))
-        return ClipFeatures({key: _stack(self.records[key], wanted[key], features) for key, features in found.items()}, faults)
+        return ClipFeatures(
+            {key: _stack(self.records[key], wanted[key], features) for key, features in found.items()},
+            faults,
+            {key: _ratios(features) for key, features in found.items() if self.records[key].adds_noise},
+        )
+
+
+def _ratios(features: Sequence[Features]) -> FloatArray:
+    return np.array([np.nan if one.snr_db is None else one.snr_db for one in features], np.float32)
 
 
 def _stack(record: EncoderRecord, wanted: WantedLayers, features: Sequence[Features]) -> EncoderFeatures:
@@ -107,14 +120,18 @@ def read_clip_features(
     stored = {record.key for record in list_encoders(store, corpus)}
     by_key: dict[str, EncoderFeatures] = {}
     faults: dict[str, list[str]] = {}
+    snr_db: dict[str, FloatArray] = {}
     for key, record in records.items():
         if key not in stored:
             by_key[key] = absent_features(record, wanted[key], len(clip_ids))
             continue
+        if record.adds_noise:
+            ratios = read_snr(store, corpus, record).by_clip
+            snr_db[key] = np.array([ratios.get(clip_id, np.nan) for clip_id in clip_ids], np.float32)
         read = read_encoder_features(store, corpus, record, wanted[key], clip_ids)
         by_key[key] = read.features
         for clip_id, message in read.failed.items():
             faults.setdefault(clip_id, []).append(message)
         for clip_id in read.missing:
             faults.setdefault(clip_id, []).append(f"{store.url} has no features of {key}")
-    return ClipFeatures(by_key, faults)
+    return ClipFeatures(by_key, faults, snr_db)

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mer_ray.core.artefacts import write_json
-from mer_ray.core.config import nearest
 from mer_ray.core.errors import MerRayError, PredictionError
-from mer_ray.core.seeding import derive_seed
 from mer_ray.core.table import Table
 from mer_ray.prediction.agreement import agreement, class_shares
 from mer_ray.prediction.clip_table import ClipTable, read_clip_table
@@ -15,9 +13,10 @@ from mer_ray.prediction.comparison import compare_files
 from mer_ray.prediction.evaluation_config import EvaluateConfig, ScoringConfig
 from mer_ray.prediction.evaluation_tables import evaluation_tables
 from mer_ray.prediction.file_scores import score_file
-from mer_ray.prediction.labels import Labels, check_labels, label_classes, read_label_table
+from mer_ray.prediction.labels import Labels, read_label_table
 from mer_ray.prediction.prediction_files import FilePredictions, check_predictions
-from mer_ray.prediction.protocols import PROTOCOLS, Protocol, allowed_metrics, official_metric
+from mer_ray.prediction.protocols import PROTOCOLS, Protocol
+from mer_ray.prediction.scoring_rule import find_labels, scoring_facts, scoring_seed
 
 TRAIN = "train"
 
@@ -56,34 +55,17 @@ def score_predictions(config: ScoringConfig) -> EvaluationSummary:
     protocol = PROTOCOLS[config.protocol]
     tables = [read_clip_table(path, protocol.is_challenge) for path in config.predictions]
     label_table = read_label_table(config.labels, config.split, protocol.is_challenge)
-    classes = label_classes(protocol, config.classes, label_table, tables)
-    labels = check_labels(label_table, protocol, classes)
-    official = official_metric(protocol, config.metric, tuple(labels.values))
-    allowed = allowed_metrics(protocol, tuple(labels.values))
-    if official not in allowed:
-        raise PredictionError(
-            f"metric: {official!r} cannot be had from {config.labels} by protocol {protocol.name}{nearest(official, allowed)}"
-        )
+    labels, official = find_labels(config, label_table, tables)
+    classes = labels.classes
     files = _check_all(tables, labels, protocol)
-    seed = derive_seed("evaluate", config.seed)
+    seed = scoring_seed(config)
     scores = [score_file(file, labels, official, seed, config.num_resamples) for file in files]
     lacking = [score["path"] for score in scores if score["official"] is None]
     if lacking:
         raise PredictionError(f"{', '.join(lacking)}: {official} is not defined there; choose another metric, or predict what it needs")
     compared = compare_files(files, labels, official, seed=seed, num_resamples=config.num_resamples, num_swaps=config.num_swaps)
     facts = {
-        "protocol": protocol.name,
-        "rule": protocol.rule if config.metric is None else config.metric,
-        "official": official,
-        "labels": str(config.labels),
-        "split": config.split,
-        "classes": list(classes),
-        "num_labelled": len(labels.clip_ids),
-        "num_unlabelled": labels.num_unlabelled,
-        "num_speakers": labels.num_speakers,
-        "num_resamples": config.num_resamples,
-        "num_swaps": config.num_swaps,
-        "seed": config.seed,
+        **scoring_facts(config, labels, official),
         "files": scores,
         "differences": compared,
         "agreement": agreement(tables) if len(tables) > 1 and protocol.has_emotions else None,

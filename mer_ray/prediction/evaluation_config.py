@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.objectives.bootstrap import NUM_RESAMPLES
 from mer_ray.objectives.pairing import NUM_SWAPS
+from mer_ray.prediction.noise_config import NoiseConfig
 from mer_ray.prediction.protocols import PROTOCOLS
 
 ProtocolName = Literal[
@@ -50,6 +51,33 @@ class ScoringConfig(Config):
 
 
 class EvaluateConfig(ScoringConfig):
-    """A scoring whose scores go to `out` (JSON)."""
+    """A scoring whose scores go to `out` (JSON): of files of predictions, or with `noise` of a bundle on degraded media.
 
+    With `noise` the labels are a manifest, whose media are degraded; the predictions go beside the scores as .parquet, a page as .html.
+    """
+
+    predictions: tuple[Path, ...] = where_or_how_fast(())
+    noise: NoiseConfig | None = None
     out: Path = where_or_how_fast()
+
+    @property
+    def predictions_out(self) -> Path:
+        """Where the predictions of a bundle on degraded media go."""
+        return self.out.with_suffix(".parquet")
+
+    @property
+    def page_out(self) -> Path:
+        """Where the page of these goes."""
+        return self.out.with_suffix(".html")
+
+    @model_validator(mode="after")
+    def _files_or_media(self) -> Self:
+        if (self.noise is None) == (not self.predictions):
+            raise ValueError("give either predictions (files to score) or noise (a bundle, for degraded media), and not both")
+        if self.noise is None:
+            return self
+        if self.train_labels is not None:
+            raise ValueError("train_labels: are compared with files of predictions; leave it out, or noise")
+        if self.out.suffix != ".json":
+            raise ValueError(f"out: {self.out}: the scores are written as .json, predictions and page beside them; name the file so")
+        return self

@@ -8,18 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mer_ray.core.artefacts import write_text
-from mer_ray.core.errors import ManifestError
-from mer_ray.core.manifest import write_manifest
 from mer_ray.core.media_types import MODALITIES, Modality
 from mer_ray.core.table import Table
-from mer_ray.extraction.config import ExtractConfig
-from mer_ray.extraction.extract import extract
-from mer_ray.extraction.inputs import ABSENT, stamp_files
 from mer_ray.prediction.bundle import Bundle, load_bundle
 from mer_ray.prediction.bundle_encoders import bundle_encoders, is_imported
-from mer_ray.prediction.clip_features import ClipFeatures, read_clip_features
+from mer_ray.prediction.clip_features import ClipFeatures
 from mer_ray.prediction.config import PredictConfig
+from mer_ray.prediction.media_features import extract_features, refuse_absent_media, work_folder
 from mer_ray.prediction.prediction_table import PRIOR, TRAINED_ON, write_predictions
 from mer_ray.prediction.recogniser import Recogniser, check_speakers, predict_table, refuse_imported, with_windows
 from mer_ray.prediction.submission import check_task, complete, read_candidates, to_submission
@@ -88,7 +83,7 @@ def predict(config: PredictConfig) -> PredictSummary:
     if names is not None:
         table = complete(table, names, bundle.facts)
     write_predictions(table if config.format == "table" else to_submission(table, config.format), config.out)
-    shutil.rmtree(_work_folder(config), ignore_errors=True)
+    shutil.rmtree(work_folder(config.out), ignore_errors=True)
     read = {stream.modality for group in bundle.facts.groups for stream in group.streams}
     return PredictSummary(config.out, table, tuple(name for name in MODALITIES if name in read))
 
@@ -103,57 +98,23 @@ def _wanted(config: PredictConfig, names: list[str] | None) -> WantedClips:
 
 def _predict_rows(config: PredictConfig, bundle: Bundle, wanted: WantedClips) -> pa.Table:
     if config.store is None and len(wanted.source_ids) <= config.max_in_process:
-        _refuse_absent_media(config, wanted)
+        refuse_absent_media(wanted, config.manifest or config.files[0])
         recogniser = Recogniser(bundle, config.weights, config.limits, config.allow_plugins)
         return recogniser.predict_clips(wanted, config.without, config.abstain_below)
     return predict_table(bundle, wanted, _extract_features(config, bundle, wanted), config.abstain_below)
-
-
-def _refuse_absent_media(config: PredictConfig, wanted: WantedClips) -> None:
-    """Refuse, as the extraction does, clips none of whose files is there: nobody wants a file of priors of an unmounted disk."""
-    paths = {path for clip in wanted.manifest.clips() for path in (clip.path, clip.audio_path, clip.video_path) if path}
-    stamps = stamp_files(paths)
-    if stamps and all(stamp == ABSENT for stamp in stamps.values()):
-        raise ManifestError(
-            f"{config.manifest or config.files[0]}: none of the {len(stamps)} media files is there, e.g. {min(stamps)}; "
-            f"mount or mend the root {wanted.manifest.facts.root}, or predict from a store that holds their features"
-        )
 
 
 def _extract_features(config: PredictConfig, bundle: Bundle, wanted: WantedClips) -> ClipFeatures:
     """On Ray where something is lacking; of the store only what the bundle reads."""
     if config.store is None:
         refuse_imported(bundle, config.without)
-    work = _work_folder(config)
-    write_manifest(wanted.manifest, work / "manifest.parquet")
-    write_text(work / "README.txt", "Features of a prediction that is not finished; run the same command again, or remove this folder.\n")
-    store = config.store or str(work / "store")
     encoders = bundle_encoders(bundle, config.weights, config.without, config.allow_plugins)
-    if encoders:
-        extract(
-            ExtractConfig(
-                manifest=work / "manifest.parquet",
-                store=store,
-                encoders=tuple(encoders.values()),
-                allow_plugins=config.allow_plugins,
-                # A clip that fails is predicted from what is left of it.
-                max_failure_rate=1.0,
-                limits=config.limits,
-                device=config.device,
-                num_actors=config.num_actors,
-                gpus_per_actor=config.gpus_per_actor,
-            )
-        )
     records = {
         key: record
         for key, record in bundle.facts.encoders.items()
         if record.modality not in config.without and (key in encoders or is_imported(record))
     }
-    return read_clip_features(store, wanted.manifest.facts.corpus, records, bundle.wanted, wanted.clip_ids)
-
-
-def _work_folder(config: PredictConfig) -> Path:
-    return config.out.with_name(f".{config.out.name}.work")
+    return extract_features(config, work_folder(config.out), wanted, encoders, records, bundle.wanted)
 
 
 def plan_prediction(config: PredictConfig) -> Table:

@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import bootstrap, norm, spearmanr
+from scipy.stats import norm, spearmanr
 
-from mer_ray.objectives.bootstrap import LEVEL, NUM_RESAMPLES
+from mer_ray.objectives.bootstrap import LEVEL, mean_interval
 from mer_ray.reporting.clips import MAX_POINTS
 from mer_ray.reporting.scoring import MIN_CLIPS
 
-SEED = 0
 MAX_BINS = 8
-# Bounds the memory of a bin's resamples.
-RESAMPLES_AT_ONCE = 50
 # Of a correlation of exactly 1 the transformation is infinite.
 NEARLY_ONE = 1 - 1e-12
 
@@ -61,22 +58,13 @@ def rank_correlation(one_K: FloatArray, other_K: FloatArray) -> dict[str, float]
 
 
 def _bin(snr_k: FloatArray, value_k: FloatArray) -> dict[str, Any]:
-    found = bootstrap(
-        (value_k,),
-        np.mean,
-        n_resamples=NUM_RESAMPLES,
-        batch=RESAMPLES_AT_ONCE,
-        confidence_level=LEVEL,
-        method="percentile",
-        vectorized=True,
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
+    low, high = mean_interval(value_k)
     return {
         "low": float(snr_k.min()),
         "high": float(snr_k.max()),
         "snr": float(snr_k.mean()),
         "mean": float(value_k.mean()),
-        "mean_low": float(found.low),
-        "mean_high": float(found.high),
+        "mean_low": low,
+        "mean_high": high,
         "num_clips": len(snr_k),
     }

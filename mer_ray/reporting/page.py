@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +26,40 @@ from mer_ray.reporting.words import (
     metric_title,
 )
 
+FOLDER = Path(__file__).parent
 SIZE_MARK = "%%page-size%%"
 
 
 def render_page(title: str, tables: dict[str, Any]) -> str:
     """The page of the tables of `build_tables`; it says its own size."""
-    folder = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = page_environment()
     environment.filters.update(number=format_number, mean=format_mean, interval=format_interval, metric=metric_title, count=say_count)
     environment.filters.update(significant=format_significant, thousands=format_count, rows_height=rows_height)
     page = environment.get_template("page.html.jinja").render(
         title=title,
         absent=ABSENT,
         size=SIZE_MARK,
-        style=_own_files(folder, "page.css", "clips.css"),
-        script=_own_files(folder, "page.js", "clips.js"),
+        style=own_files("page.css", "clips.css"),
+        script=own_files("page.js", "clips.js"),
         plotly=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle
-        data=_json_script(tables),
-        figures=_json_script({name: json.loads(figure.to_json()) for name, figure in _figures(tables).items()}),
+        data=json_script(tables),
+        figures=figures_script(_figures(tables)),
         card_slugs=_card_slugs(tables),
         **tables,
     )
     return page.replace(SIZE_MARK, format_bytes(len(page.encode())))
 
 
-def _own_files(folder: Path, *names: str) -> Markup:
+def page_environment() -> jinja2.Environment:
+    """What fills in our templates."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def own_files(*names: str) -> Markup:
     """Our own style or script files, one after the other."""
-    return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names))  # noqa: S704 - our own files
+    return Markup("\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names))  # noqa: S704 - our own files
 
 
 def _card_slugs(tables: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -104,7 +110,12 @@ def _learnt_figures(run: dict[str, Any], colour: str) -> dict[str, go.Figure]:
     return {f"{run['slug']}-{name}": figure for name, figure in figures.items()}
 
 
-def _json_script(value: Any) -> Markup:
+def figures_script(figures: Mapping[str, go.Figure]) -> Markup:
+    """Figures by the name of their place in the page, for its script."""
+    return json_script({name: json.loads(figure.to_json()) for name, figure in figures.items()})
+
+
+def json_script(value: Any) -> Markup:
     """JSON that may stand in a script element: no `<`, and null for what JSON cannot say (NaN)."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - the only character that can end a script element is escaped

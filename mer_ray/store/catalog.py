@@ -103,14 +103,16 @@ def list_encoders(store: Store, corpus: str) -> list[EncoderRecord]:
 
 
 def resolve_encoder(store: Store, corpus: str, name_or_key: str) -> EncoderRecord:
-    """Find an encoder by its key `<name>@<identity8>`, or by its name where only one has it.
+    """Find an encoder by its key `<name>@<identity8>`, or by its name where only one has it: that of media as they are.
+
+    Copies for degraded media share the name, and are found by their keys.
 
     Raises:
         StoreError: none or several; the message lists what is there.
 
     """
     records = list_encoders(store, corpus)
-    found = [record for record in records if name_or_key in (record.key, record.name)]
+    found = [record for record in records if name_or_key == record.key or (name_or_key == record.name and record.degrade is None)]
     if len(found) == 1:
         return found[0]
     if found:

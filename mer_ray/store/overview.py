@@ -2,6 +2,7 @@
 
 from itertools import groupby
 
+from mer_ray.core.degradation import DegradationConfig
 from mer_ray.core.errors import StoreError
 from mer_ray.core.manifest import CORPUS_NAME
 from mer_ray.core.table import Table
@@ -43,7 +44,8 @@ def list_store(store: Store) -> Table:
     for corpus in list_corpora(store):
         for record in list_encoders(store, corpus):
             rows.append((corpus, record.key, *_counts(store, corpus, record), *_shape(record)))
-            notes.append(f"{corpus} {record.key}: licence {record.licence or 'not recorded'}{_versions(record)}")
+            degraded = "" if record.degrade is None else f"{DegradationConfig.model_validate(record.degrade).describe()}, "
+            notes.append(f"{corpus} {record.key}: {degraded}licence {record.licence or 'not recorded'}{_versions(record)}")
             folder = store.part_folder(corpus, record.key, "features")
             notes += [f"at work on {corpus} {record.key}: {text}" for _, text, is_alive in list_leases(store, folder) if is_alive]
     columns = ("corpus", "encoder", "done", "failed", "parts", "MB", "layers x dims", "sequences", "type")

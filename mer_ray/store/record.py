@@ -30,7 +30,8 @@ class EncoderRecord(Config):
 
     `identity` is a sha256 in hex and `key` follows from it; `config` holds the identity fields. `rate_hz` is the frame
     rate that sequences were pooled to, `frame_s` the seconds between frames; None where it differs from clip to clip.
-    `detects_faces`: the parts say of each clip in which share of its frames no face was found.
+    `degrade` in `config` says what the media suffered. `detects_faces`: the parts say of each clip in which share of its frames no
+    face was found.
     """
 
     name: str
@@ -59,6 +60,17 @@ class EncoderRecord(Config):
         if unknown:
             raise ValueError(f"sequences name {', '.join(unknown)}, which are no layers; layers: {', '.join(self.layers)}")
         return self
+
+    @property
+    def degrade(self) -> dict[str, Any] | None:
+        """What the media suffered before they were encoded; None: they are as they are."""
+        found = self.config.get("degrade")
+        return found if isinstance(found, dict) else None
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether the parts say of each clip at which ratio noise was added to its sound."""
+        return self.modality == "audio" and self.degrade is not None and self.degrade.get("noise") is not None
 
 
 def write_record(store: Store, corpus: str, record: EncoderRecord) -> None:

@@ -1,7 +1,7 @@
 """The columns of the store's two kinds of parts.
 
-Features: clip_id, input_hash, num_frames, frame_s, no_face_share where faces are looked for, and per layer mean_<layer>, std_<layer> and,
-where kept, seq_<layer>.
+Features: clip_id, input_hash, num_frames, frame_s, no_face_share where faces are looked for, snr_db where noise was added, and per layer
+mean_<layer>, std_<layer> and, where kept, seq_<layer>.
 Failures: clip_id, input_hash, stage, error_type, message, time.
 """
 
@@ -16,6 +16,7 @@ STATISTICS: tuple[Statistic, ...] = ("mean", "std")
 
 ID_COLUMNS = ("clip_id", "input_hash")
 NO_FACE_SHARE = "no_face_share"
+SNR_DB = "snr_db"
 _ID_FIELDS = [pa.field(name, pa.string(), nullable=False) for name in ID_COLUMNS]
 
 FAILURE_SCHEMA = pa.schema(
@@ -37,6 +38,8 @@ def feature_schema(record: EncoderRecord) -> pa.Schema:
     fields = [*_ID_FIELDS, pa.field("num_frames", pa.int32(), nullable=False), pa.field("frame_s", pa.float64(), nullable=False)]
     if record.detects_faces:
         fields.append((NO_FACE_SHARE, pa.float32()))
+    if record.adds_noise:
+        fields.append((SNR_DB, pa.float32()))
     for layer, dim in record.layers.items():
         fields += [(f"{statistic}_{layer}", pa.list_(value_type, dim)) for statistic in STATISTICS]
         if layer in record.sequences:

@@ -18,7 +18,7 @@ from mer_ray.core.media_types import Features, FloatArray
 from mer_ray.store.layout import Store
 from mer_ray.store.parts import PartInfo, name_part, write_part
 from mer_ray.store.record import EncoderRecord, StoredType, write_record
-from mer_ray.store.schemas import FAILURE_SCHEMA, NO_FACE_SHARE, STATISTICS, feature_schema
+from mer_ray.store.schemas import FAILURE_SCHEMA, NO_FACE_SHARE, SNR_DB, STATISTICS, feature_schema
 
 # One clip's sequences must be readable without those of its whole part; pooled rows are read by the thousand.
 SEQUENCE_ROW_GROUP_BYTES = 4 * 2**20
@@ -123,6 +123,8 @@ def _check_features(row: FeatureRow, record: EncoderRecord) -> None:
         raise EncoderError(f"{where}: no_face_share is missing, but this encoder looks for faces")
     if not record.detects_faces and features.no_face_share is not None:
         raise EncoderError(f"{where}: no_face_share is {features.no_face_share}, but the record says that no faces are looked for")
+    if not record.adds_noise and features.snr_db is not None:
+        raise EncoderError(f"{where}: snr_db is {features.snr_db}, but the record says that no noise is added")
     expected = {"mean": record.layers, "std": record.layers, "sequences": record.sequences}
     for what, layers in expected.items():
         arrays = getattr(features, what)
@@ -149,6 +151,8 @@ def _feature_table(rows: Sequence[FeatureRow], record: EncoderRecord, schema: pa
     }
     if record.detects_faces:
         columns[NO_FACE_SHARE] = [row.features.no_face_share for row in rows]
+    if record.adds_noise:
+        columns[SNR_DB] = [row.features.snr_db for row in rows]
     arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
     for layer, dim in record.layers.items():
         for statistic in STATISTICS:

@@ -3,6 +3,7 @@
 <bundle>/bundle.json, README.md (the model card), members/<name>.safetensors
 <bundle>/plugins/<sha8>-<name>.py               the files of the user whose code it runs
 <bundle>/train_clips.txt                        digests of the clips that any of its models was trained on, a line each
+<bundle>/held_out.txt                           those of one run, each with the folds whose models were not trained on it
 """
 
 from collections.abc import Iterable
@@ -62,6 +63,7 @@ class GroupFacts(Config):
 
     `inputs` name encoders by key and layers by name. `scores` are the run's own, by split and metric (mean over seeds).
     `temperature` divides the members' logits; `calibrated_on` says which clips it was fitted on, None = none, so it is 1.
+    `held_out` is the file of `read_held_out` below the bundle; None in bundles that do not tell.
     """
 
     run: str
@@ -76,6 +78,7 @@ class GroupFacts(Config):
     num_trained: PositiveInt
     num_clips: dict[str, int]
     scores: dict[str, dict[str, float]]
+    held_out: str | None = None
     members: tuple[MemberFacts, ...] = Field(min_length=1)
 
 

@@ -39,6 +39,7 @@ from mer_ray.training.bundle_facts import (
 )
 from mer_ray.training.checkpoint import read_checkpoint
 from mer_ray.training.config import TrainConfig
+from mer_ray.training.held_out import HELD_OUT_NAME, folds_held_out, write_held_out
 from mer_ray.training.model_card import write_card
 from mer_ray.training.protocol import Partition
 from mer_ray.training.run_folder import FitFolder, RunFolder
@@ -70,6 +71,8 @@ def write_bundle(
         file.write_to(root / PLUGINS_FOLDER)
     records = [_copy_plugin(config, data.corpus, record, root) for record in _records(config, data.corpus)]
     fits = [folder.fit_folder(partition.fold, seed) for partition in found for seed in config.seeds]
+    held_out = {clip_digest(data.corpus, data.clip_ids[row]): folds for row, folds in folds_held_out(found).items()}
+    write_held_out(root / HELD_OUT_NAME, held_out)
     train_rows = np.unique(np.concatenate([partition.train for partition in found]))
     calibration = scores.get("calibration")
     group = GroupFacts(
@@ -84,6 +87,7 @@ def write_bundle(
         num_trained=len(train_rows),
         num_clips=facts["num_clips"],
         scores={split: split_scores["mean"] for split, split_scores in scores["splits"].items()},
+        held_out=HELD_OUT_NAME,
         members=tuple(_write_member(root, fit) for fit in fits),
     )
     corpus = read_manifest(config.manifest).facts
@@ -101,7 +105,7 @@ def write_bundle(
         encoders={record.key: record for record in records},
         groups=(group,),
     )
-    write_train_clips(root, (clip_digest(data.corpus, data.clip_ids[row]) for row in train_rows))
+    write_train_clips(root, held_out)
     write_text(root / CARD_NAME, write_card(bundle))
     write_bundle_facts(root, bundle)
 
@@ -142,9 +146,9 @@ def _without_folder(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pinned(stream: StreamConfig, record: EncoderRecord) -> StreamConfig:
-    """The input with the encoder's key and the layers' names, which mean the same in any store."""
+    """The input with the encoder's key and the layers' names, which mean the same in any store; predictions read no degraded copies."""
     layers = pick_layers(stream, record.key, list(record.layers), record.sequences)
-    return stream.model_copy(update={"encoder": record.key, "layers": list(layers)})
+    return stream.model_copy(update={"encoder": record.key, "layers": list(layers), "augment": ()})
 
 
 def _write_member(root: Path, fit: FitFolder) -> MemberFacts:

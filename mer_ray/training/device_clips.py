@@ -1,4 +1,4 @@
-"""The clips of a run on one device, normalised for one partition at a time.
+"""The clips of a run on one device, normalised for one partition at a time; degraded copies by the statistics of the clean features.
 
 Shapes: N clips, R rows (clips of pooled streams, frames of others), D feature dimension, K speakers.
 """
@@ -61,7 +61,8 @@ class DeviceClips:
         for name, one in self._streams.items():
             found = by_speaker.get(name) or Normalisation(statistics[name].mean_D[None], statistics[name].scale_D[None])
             if one.starts_N is None:
-                streams[name] = Normalisation(found.mean_D[group_N], found.scale_D[group_N]).apply(one.x_RD, one.present_N)
+                normalisation = Normalisation(found.mean_D[group_N], found.scale_D[group_N])
+                streams[name] = torch.cat([normalisation.apply(copy.x_RD, one.present_N) for copy in (one, *one.copies)])
             else:
                 frames[name] = one.bank(found, group_N)
         present = {name: one.present_N for name, one in self._streams.items()}
@@ -76,6 +77,7 @@ class _DeviceStream:
         x_RD = stream.x_RD if len(stream.x_RD) else np.zeros((1, stream.spec.dim), np.float32)
         self.x_RD = torch.tensor(x_RD, device=device)
         self.present_N = torch.tensor(stream.present_N, device=device)
+        self.copies = tuple(_DeviceStream(copy, device) for copy in stream.copies)
         self.starts_N: Tensor | None = None
         if stream.offsets_N1 is not None:
             # Frames of clips that failed lie there, too, and are none of the clip's.
@@ -95,10 +97,17 @@ class _DeviceStream:
         return fit_groups(self.x_RD, self._rows_of(clips_N), group_R, int(group_N.max()) + 1)
 
     def bank(self, normalisation: Normalisation, group_N: Tensor) -> FrameBank:
-        """The frames with what normalises them."""
-        assert self.starts_N is not None
-        lengths_N = self.host_lengths_N.to(self.x_RD.device)
-        return FrameBank(self.x_RD, self.starts_N, lengths_N, self.host_lengths_N, normalisation, group_N)
+        """The frames with what normalises them, those of the copies behind them."""
+        values, starts, lengths, num_rows = [], [], [], 0
+        for one in (self, *self.copies):
+            assert one.starts_N is not None
+            values.append(one.x_RD)
+            starts.append(one.starts_N + num_rows)
+            lengths.append(one.host_lengths_N)
+            num_rows += len(one.x_RD)
+        host_lengths = torch.cat(lengths)
+        groups = group_N.repeat(len(values))
+        return FrameBank(torch.cat(values), torch.cat(starts), host_lengths.to(self.x_RD.device), host_lengths, normalisation, groups)
 
     def _rows_of(self, clips_N: Tensor) -> Tensor:
         kept_N = clips_N & self.present_N

@@ -25,6 +25,7 @@ from mer_ray.objectives import LossSettings, class_weights, score
 from mer_ray.training.best_epochs import BestEpochs, Weights, copy_weights
 from mer_ray.training.class_means import class_means
 from mer_ray.training.config import LOSS, TrainConfig
+from mer_ray.training.copy_choice import CopyChoice
 from mer_ray.training.epoch_plan import EpochPlan
 from mer_ray.training.evaluation import Predicted, autocast, predict_rows, prediction_loss, to_outcome
 from mer_ray.training.modality_dropout import hide_modalities
@@ -84,6 +85,7 @@ class Learner:
         if config.compile:
             self.network.compile()
         self._wrapped = self.communicator.wrap(self.network, has_steps=len(self.model.steps) > 1)
+        self.copies = CopyChoice(self.data.streams, self.name)
         self.plan = EpochPlan(self.network, self.train_clips, partition.train, config.batch_size)
         self.num_steps = config.epochs * self.plan.num_batches
         decay = config.weight_decay
@@ -116,6 +118,7 @@ class Learner:
         epoch = len(self.history)
         seed_everything(derive_seed(self.name, epoch, self.communicator.rank))
         self.model.train()
+        self.copies.draw(epoch)
         sums: dict[str, list[Tensor]] = {step.name: [] for step in self.model.steps}
         for batch in self.plan.batches(self.shuffle(epoch)):
             parts = [self._collate(rows_B) for rows_B in self._own_parts(batch.rows_B)]
@@ -163,7 +166,10 @@ class Learner:
         return list(torch.tensor_split(own_B, self.config.accumulate))
 
     def _collate(self, host_rows_B: Tensor) -> Batch:
-        batch = collate(self.train_clips, host_rows_B.to(self.device), self.train_clips.longest(host_rows_B))
+        bank_rows = self.copies.bank_rows(host_rows_B)
+        longest = self.train_clips.longest(host_rows_B, bank_rows)
+        on_device = {name: rows_B.to(self.device) for name, rows_B in bank_rows.items()}
+        batch = collate(self.train_clips, host_rows_B.to(self.device), longest, on_device)
         return hide_modalities(batch, self.data.specs, self.config.modality_dropout) if self.config.modality_dropout else batch
 
     def _step(self, step: TrainStep, parts: list[Batch], masses_T: Tensor, num_global_clips: int) -> Tensor:

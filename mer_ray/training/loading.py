@@ -1,24 +1,23 @@
 """Manifest and store -> TrainingData."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mer_ray.batching import EncoderFeatures, Frames, Stream, StreamConfig, build_streams, pick_layers
+from mer_ray.batching import EncoderFeatures, Stream, StreamConfig, build_streams
 from mer_ray.core.batch import TaskSpec
 from mer_ray.core.errors import RunError
 from mer_ray.core.manifest import read_manifest
 from mer_ray.core.media_types import FloatArray
 from mer_ray.store.catalog import resolve_encoder
-from mer_ray.store.failures import read_failures
 from mer_ray.store.layout import Store, open_store
-from mer_ray.store.reader import PooledFeatures, SequenceFeatures, StoredArray, read_pooled, read_sequences
 from mer_ray.store.record import EncoderRecord
-from mer_ray.store.schemas import Statistic
 from mer_ray.training.config import FoldsProtocol, SplitsProtocol, TrainConfig
+from mer_ray.training.degraded_copies import attach, read_copies, refuse_unlike
+from mer_ray.training.encoder_features import read_encoder_features, wanted_layers
 from mer_ray.training.training_data import IntArray, TrainingData
 
 
@@ -27,7 +26,7 @@ def load_training_data(config: TrainConfig) -> TrainingData:
 
     Raises:
         ConfigError: inputs name layers that the store does not have.
-        ManifestError, StoreError: the manifest or the store cannot be read.
+        ManifestError, StoreError: the manifest or the store cannot be read, or it has no copy that an input is augmented with.
         RunError: no clips for this protocol, no classes, or clips whose features were never extracted.
 
     """
@@ -46,7 +45,8 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     clip_ids = rows["clip_id"].to_pylist()
     streams, num_failed = _read_streams(config, manifest.facts.corpus, clip_ids)
     for stream in streams:
-        _refuse_not_finite(stream, clip_ids, config.store)
+        for one in (stream, *stream.copies):
+            _refuse_not_finite(one, clip_ids, config.store)
     if not any(stream.present_N.any() for stream in streams):
         raise RunError(
             f"{config.store}: none of the {len(clip_ids)} clips has any of the inputs {', '.join(stream.spec.name for stream in streams)}; "
@@ -105,86 +105,27 @@ def _soft_label(probs: Sequence[float] | None, number: int, num_classes: int) ->
 
 def _read_streams(config: TrainConfig, corpus: str, clip_ids: list[str]) -> tuple[list[Stream], dict[str, int]]:
     store = open_store(config.store)
+    records = [resolve_encoder(store, corpus, stream.encoder) for stream in config.inputs]
+    refuse_unlike([(stream, record.modality) for stream, record in zip(config.inputs, records, strict=True)])
     found, num_failed = [], {}
-    for stream in config.inputs:
-        features, failed = _read_features(store, corpus, stream, clip_ids)
+    for stream, record in zip(config.inputs, records, strict=True):
+        features, failed = _read_features(store, corpus, stream, record, clip_ids)
         found.append(features)
         if failed:
             num_failed[features.encoder] = failed
-    return build_streams(config.inputs, found), num_failed
+    clean = iter(build_streams(config.inputs, found))
+    streams = []
+    for stream, record, features in zip(config.inputs, records, found, strict=True):
+        copies = read_copies(store, corpus, stream, record, clip_ids)
+        own = itertools.islice(clean, len(features.layers) if stream.combine == "separate" else 1)
+        streams += [attach(one, [copy[number] for copy in copies]) for number, one in enumerate(own)]
+    return streams, num_failed
 
 
-@dataclass(frozen=True)
-class EncoderRead:
-    """What a store holds of one encoder: `failed` clips with their reasons, and clips that are `missing`, count as absent in `features`."""
-
-    features: EncoderFeatures
-    failed: dict[str, str]
-    missing: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class WantedLayers:
-    """What is read of one encoder: layers pooled by `statistics`, and layers frame by frame."""
-
-    pooled: tuple[str, ...] = ()
-    statistics: tuple[Statistic, ...] = ()
-    frames: tuple[str, ...] = ()
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """All of them, each once."""
-        return tuple(dict.fromkeys((*self.pooled, *self.frames)))
-
-    def joined(self, other: "WantedLayers") -> "WantedLayers":
-        """What either wants."""
-        statistics = tuple(dict.fromkeys((*self.statistics, *other.statistics)))
-        return WantedLayers(_either(self.pooled, other.pooled), statistics, _either(self.frames, other.frames))
-
-
-def _either(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*one, *other)))
-
-
-def wanted_layers(config: StreamConfig, record: EncoderRecord) -> WantedLayers:
-    """What a stream reads of its encoder.
-
-    Raises:
-        ConfigError: layers that the encoder does not have, or whose frames were not kept.
-
-    """
-    layers = pick_layers(config, record.key, list(record.layers), record.sequences)
-    return WantedLayers(frames=layers) if config.frames else WantedLayers(layers, tuple(config.statistics))
-
-
-def read_encoder_features(store: Store, corpus: str, record: EncoderRecord, wanted: WantedLayers, clip_ids: Sequence[str]) -> EncoderRead:
-    """Features of clips, in their order; where a clip's newest row is a failure, older features are of other media.
-
-    Raises:
-        StoreError: the store cannot be read.
-
-    """
-    found: list[PooledFeatures | SequenceFeatures] = []
-    columns: Mapping[str, StoredArray] = {}
-    frames: dict[str, Frames] = {}
-    if wanted.pooled:
-        pooled = read_pooled(store, corpus, record, wanted.pooled, wanted.statistics, clip_ids)
-        found, columns = [pooled], pooled.columns
-    if wanted.frames:
-        sequences = read_sequences(store, corpus, record, wanted.frames, clip_ids)
-        found.append(sequences)
-        frames = {layer: Frames(sequences.values[layer], sequences.offsets[layer]) for layer in wanted.frames}
-    rows = read_failures(store, corpus, record.key)
-    reasons = dict(zip(rows["clip_id"].to_pylist(), rows["message"].to_pylist(), strict=True))
-    failed = {clip_id: reasons[clip_id] for clip_id in clip_ids if clip_id in reasons}
-    present_N = found[0].present & np.array([clip_id not in failed for clip_id in clip_ids], dtype=bool)
-    features = EncoderFeatures(record.key, record.modality, wanted.layers, present_N, columns, frames)
-    return EncoderRead(features, failed, tuple(clip_id for clip_id in found[0].missing if clip_id not in failed))
-
-
-def _read_features(store: Store, corpus: str, config: StreamConfig, clip_ids: list[str]) -> tuple[EncoderFeatures, int]:
+def _read_features(
+    store: Store, corpus: str, config: StreamConfig, record: EncoderRecord, clip_ids: list[str]
+) -> tuple[EncoderFeatures, int]:
     """The features of all clips, and how many of them failed."""
-    record = resolve_encoder(store, corpus, config.encoder)
     read = read_encoder_features(store, corpus, record, wanted_layers(config, record), clip_ids)
     if read.missing:
         raise RunError(

@@ -54,11 +54,20 @@ def keep_only(clips: ResidentClips, kept: Mapping[str, BoolArray]) -> ResidentCl
     on_device = {name: kept_N.to(clips.emotion_N.device) for name, kept_N in host.items()}
     return replace(
         clips,
-        streams={name: torch.where(on_device[name][:, None], x_ND, 0.0) for name, x_ND in clips.streams.items()},
+        streams={name: torch.where(_for_copies(on_device[name], x_RD)[:, None], x_RD, 0.0) for name, x_RD in clips.streams.items()},
         present={name: present_N & on_device[name] for name, present_N in clips.present.items()},
         frames={name: _without(bank, host[name], on_device[name]) for name, bank in clips.frames.items()},
     )
 
 
 def _without(bank: FrameBank, host_kept_N: Tensor, kept_N: Tensor) -> FrameBank:
-    return replace(bank, lengths_N=bank.lengths_N * kept_N, host_lengths_N=bank.host_lengths_N * host_kept_N)
+    return replace(
+        bank,
+        lengths_N=bank.lengths_N * _for_copies(kept_N, bank.lengths_N),
+        host_lengths_N=bank.host_lengths_N * _for_copies(host_kept_N, bank.lengths_N),
+    )
+
+
+def _for_copies(kept_N: Tensor, rows: Tensor) -> Tensor:
+    """The same for the degraded copies, whose rows lie behind those of the clean clips."""
+    return kept_N.repeat(len(rows) // len(kept_N)) if len(kept_N) else kept_N

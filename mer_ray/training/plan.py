@@ -33,7 +33,9 @@ def plan_training(config: TrainConfig) -> Table:
 
 def _layers(stream: StreamConfig) -> str:
     listed = "all layers" if stream.layers == "all" else f"layers {', '.join(map(str, stream.layers))}"
-    return f"frames of {listed}" if stream.frames else listed
+    listed = f"frames of {listed}" if stream.frames else listed
+    degraded = [one.describe() for one in stream.augment]
+    return f"{listed}; in training clean or with {', or with '.join(degraded)}" if degraded else listed
 
 
 def _num_folds(config: TrainConfig) -> int | None:

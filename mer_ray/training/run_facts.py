@@ -112,6 +112,10 @@ def notes_on(data: TrainingData, found: list[Partition]) -> list[str]:
         num_present = int(stream.present_N.sum())
         if 2 * num_present < data.num_clips:
             notes.append(f"{num_present} of {data.num_clips} clips have the input {stream.spec.name}: it decides little")
+    for stream in data.streams:
+        if stream.copies:
+            keys = ", ".join(copy.encoder for copy in stream.copies)
+            notes.append(f"{stream.spec.name}: in each epoch a training clip has its clean features or those of a degraded copy ({keys})")
     for partition in found:
         counts_C = data.class_counts(partition.train)
         absent = [name for name, count in zip(data.task.classes, counts_C, strict=True) if count == 0]

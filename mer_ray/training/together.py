@@ -120,6 +120,7 @@ class Stack:
         seed_everything(derive_seed("together", *(learner.name for learner in self.learners), epoch))
         for learner in self.learners:
             learner.model.train()
+            learner.copies.draw(epoch)
         steps = self._first.model.steps
         sums: dict[str, list[Tensor]] = {step.name: [] for step in steps}
         for planned in self._batches(epoch):
@@ -141,14 +142,17 @@ class Stack:
         """One batch whose tensors are (M, B, ...); shorter batches are filled up with a clip without labels."""
         size = max(map(len, rows))
         rows_MB = torch.stack([torch.nn.functional.pad(rows_B, (0, size - len(rows_B)), value=-1) for rows_B in rows])
-        host_rows = rows_MB.clamp_min(0).flatten()
-        longest = {name: bank.longest(host_rows) for name, bank in self._first.clips.frames.items()}
+        host_rows = rows_MB.clamp_min(0)
+        bank_rows = [learner.copies.bank_rows(rows_B) for learner, rows_B in zip(self.learners, host_rows, strict=True)]
+        longest = self._first.clips.longest(host_rows.flatten(), _flat(bank_rows))
         parts = []
         for _, same in itertools.groupby(range(len(rows)), key=lambda number: id(self.learners[number].clips)):
             numbers = list(same)
             clips = self.learners[numbers[0]].clips
-            flat = rows_MB[numbers].clamp_min(0).flatten().to(clips.emotion_N.device)
-            parts.append(_unflatten(collate(clips, flat, longest), len(numbers), size))
+            device = clips.emotion_N.device
+            own = {name: rows.to(device) for name, rows in _flat([bank_rows[number] for number in numbers]).items()}
+            flat = host_rows[numbers].flatten().to(device)
+            parts.append(_unflatten(collate(clips, flat, longest, own), len(numbers), size))
         whole = _join(parts)
         is_real_MB = (rows_MB >= 0).to(whole.emotion.device)
         return replace(
@@ -180,6 +184,11 @@ class Stack:
         for part in (*moved, *([weighting] if weighting else [])):
             part.step()
         return sums_MT.detach()
+
+
+def _flat(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Rows by stream, of one fit after the other."""
+    return {name: torch.cat([one[name] for one in rows]) for name in rows[0]}
 
 
 def _clip(parameters: Sequence[Tensor], largest: float) -> None:

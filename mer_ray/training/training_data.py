@@ -80,7 +80,9 @@ class TrainingData:
         """The sha256 of ids, labels, folds, splits and features: which data a run is trained on."""
         labels = [self.folds_N.tolist(), self.emotion_N.tolist(), {name: _shown(value_N) for name, value_N in self.values.items()}]
         soft = None if self.emotion_probs_NC is None else _shown(self.emotion_probs_NC.ravel())
-        streams = [[stream.spec.name, stream.encoder, *stream.layers, _content(stream)] for stream in self.streams]
+        streams = [
+            [stream.spec.name, one.encoder, *stream.layers, _content(one)] for stream in self.streams for one in (stream, *stream.copies)
+        ]
         return digest_of([self.corpus, self.task.classes, self.clip_ids, self.speaker_ids, self.splits, labels, soft, streams])
 
 

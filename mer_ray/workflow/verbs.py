@@ -1,10 +1,11 @@
 """All verbs that a job can have: the config each takes, the function it calls, and what it reads and writes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from mer_ray.core.config import Config
+from mer_ray.core.degradation import SPEECH_LIKE
 from mer_ray.core.plugins import shown_name
 from mer_ray.core.table import Table
 from mer_ray.corpora.synthetic.config import SynthConfig
@@ -21,8 +22,10 @@ from mer_ray.prediction.config import PredictConfig
 from mer_ray.prediction.evaluate import evaluate
 from mer_ray.prediction.evaluation_config import EvaluateConfig
 from mer_ray.prediction.predict import plan_prediction, predict
+from mer_ray.prediction.robustness import evaluate_robustness, plan_robustness
 from mer_ray.reporting.paper_report import write_paper_report
 from mer_ray.reporting.report import ReportConfig, write_report
+from mer_ray.reporting.robustness_page import write_robustness_page
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.plan import plan_training
 from mer_ray.training.train import train
@@ -107,11 +110,31 @@ def _plan_export(config: ExportConfig) -> list[Table]:
     return _plan_from("Export", features=what, format=config.features, clips_of=config.manifest, out=config.out)
 
 
-def _evaluate_reads(config: EvaluateConfig) -> list[str]:
+def _evaluate(config: EvaluateConfig) -> list[Table]:
+    if config.noise is None:
+        return evaluate(config).tables()
+    summary = evaluate_robustness(config)
+    write_robustness_page(summary.facts, config.page_out)
+    *tables, last = summary.tables()
+    return [*tables, replace(last, notes=(*last.notes, f"page: {config.page_out}"))]
+
+
+def _evaluate_writes(config: EvaluateConfig) -> list[str]:
+    made = [config.out] if config.noise is None else [config.out, config.predictions_out, config.page_out]
+    return [str(path) for path in made]
+
+
+def _evaluate_reads(config: EvaluateConfig) -> list[str] | None:
+    """On degraded media as `_predict_reads`."""
+    if config.noise is not None:
+        recordings = [config.noise.source] if config.noise.source != SPEECH_LIKE else []
+        return None if config.noise.store is not None else [str(config.noise.bundle), str(config.labels), *recordings]
     return [str(path) for path in (*config.predictions, config.labels, config.train_labels) if path is not None]
 
 
 def _plan_evaluate(config: EvaluateConfig) -> list[Table]:
+    if config.noise is not None:
+        return plan_robustness(config)
     predictions = ", ".join(map(str, config.predictions))
     return _plan_from("Evaluation", predictions=predictions, labels=config.labels, protocol=config.protocol, out=config.out)
 
@@ -184,9 +207,9 @@ VERBS: dict[str, Verb[Any]] = {
     "evaluate": Verb(
         "evaluate",
         EvaluateConfig,
-        run=lambda config: evaluate(config).tables(),
+        run=_evaluate,
         plan=_plan_evaluate,
-        writes=lambda config: [str(config.out)],
+        writes=_evaluate_writes,
         reads=_evaluate_reads,
     ),
     "bundle": Verb(

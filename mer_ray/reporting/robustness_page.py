@@ -1,0 +1,69 @@
+"""The content of `mer-ray evaluate --noise` -> one self-contained HTML page."""
+
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from mer_ray.core.artefacts import write_text
+from mer_ray.core.counting import say_count
+from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment
+from mer_ray.reporting.robustness_figures import GATE_HEIGHT, conditions_figure, conditions_height, gate_figure
+from mer_ray.reporting.words import ABSENT, format_number, metric_title
+
+SIGNIFICANT = 0.05
+
+
+def write_robustness_page(facts: dict[str, Any], path: Path) -> None:
+    """Write the page atomically."""
+    write_text(path, render_robustness(facts))
+
+
+def render_robustness(facts: dict[str, Any]) -> str:
+    """The score of each condition with its distance from clean, and each of the model's numbers against the noise ratio."""
+    gates = gates_of(facts)
+    environment = page_environment()
+    environment.filters.update(number=format_number, count=say_count, metric=metric_title)
+    figures = {"conditions": conditions_figure(facts), **{f"gate-{one['name']}": gate_figure(one["levels"], one["label"]) for one in gates}}
+    return environment.get_template("robustness.html.jinja").render(
+        facts=facts,
+        gates=gates,
+        absent=ABSENT,
+        heights={"conditions": conditions_height(facts["conditions"]), "gate": GATE_HEIGHT},
+        headline=headline_of(facts),
+        style=own_files("page.css"),
+        script=own_files("page.js"),
+        plotly=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle
+        data=json_script(facts),
+        figures=figures_script(figures),
+    )
+
+
+def gates_of(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Per number that the models give of clips its mean at each ratio, the noisiest first and clean last; none without noise."""
+    clean, *others = facts["conditions"]
+    noisy = sorted((one for one in others if one["snr_db"] is not None), key=lambda one: float(one["snr_db"]))
+    if not noisy:
+        return []
+    levels = [(f"{one['snr_db']:g} dB", one) for one in noisy] + [("clean", clean)]
+    return [
+        {
+            "name": name,
+            "label": name.replace("_", " "),
+            "levels": [{"level": level, **one["facts"][name]} for level, one in levels if name in one["facts"]],
+        }
+        for name in clean["facts"]
+    ]
+
+
+def headline_of(facts: dict[str, Any]) -> str:
+    """Which condition costs most, and whether that may be chance."""
+    clean, *others = facts["conditions"]
+    metric = facts["official"]
+    score = f"On clean media its {metric_title(metric)} is {format_number(clean['official'])}."
+    distances = [one for one in others if one["difference"]["p_holm"] < SIGNIFICANT]
+    if not distances:
+        return f"{score} No condition differs from it by more than chance (p after Holm at least {SIGNIFICANT:g})."
+    most = max(distances, key=lambda one: abs(float(one["difference"]["difference"])))
+    return f"{score} The largest change that is more than chance is {format_number(most['difference']['difference'])}: {most['condition']}."

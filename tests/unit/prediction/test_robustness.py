@@ -1,0 +1,113 @@
+"""Robustness from a store alone: modalities are taken away, clips are judged by models that did not train on them."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from sklearn import metrics
+
+from mer_ray.core.errors import ConfigError, ManifestError, PredictionError, RunError
+from mer_ray.prediction.evaluation_config import EvaluateConfig
+from mer_ray.prediction.robustness import evaluate_robustness, plan_robustness
+from mer_ray.reporting.robustness_page import render_robustness
+
+
+def config_of(corpus, bundle, tmp_path, noise=(), **given) -> EvaluateConfig:
+    degraded = {"bundle": bundle, "store": str(corpus.folder / "store"), "snr_db": [], "blur": [], "device": "cpu"} | dict(noise)
+    base = {"labels": corpus.folder / "manifest.parquet", "protocol": "emotion", "out": tmp_path / "r.json"}
+    return EvaluateConfig.model_validate(base | {"num_resamples": 50, "num_swaps": 99, "noise": degraded} | given)
+
+
+def test_each_clip_is_judged_by_the_models_that_held_it_out(corpus, folds_bundle, tmp_path):
+    summary = evaluate_robustness(config_of(corpus, folds_bundle, tmp_path))
+    rows = pq.read_table(tmp_path / "r.parquet").to_pylist()
+    assert [row["condition"] for row in rows] == [name for name in ("clean", "without audio", "without vision") for _ in corpus.rows]
+    own = pq.read_table(folds_bundle.parent / "predictions" / "test.parquet").to_pylist()
+    clean = {row["clip_id"]: row for row in rows if row["condition"] == "clean"}
+    temperature = json.loads((folds_bundle / "bundle.json").read_text())["groups"][0]["temperature"]
+    for clip_id, row in clean.items():
+        logits = np.log([one["prob_happy"] / one["prob_angry"] for one in own if one["clip_id"] == clip_id]) / temperature
+        assert row["note"] is None and row["snr_db"] is None
+        assert len(logits) == 2 and min(logits) - 1e-3 <= np.log(row["prob_happy"] / row["prob_angry"]) <= max(logits) + 1e-3
+    labels = {row["clip_id"]: row["emotion"] for row in corpus.rows}
+    for one in summary.facts["conditions"]:
+        said = {row["clip_id"]: row["emotion"] for row in rows if row["condition"] == one["condition"]}
+        expected = metrics.f1_score(list(labels.values()), [said[clip_id] for clip_id in labels], average="weighted")
+        assert one["official"] == pytest.approx(expected) and one["facts"] == {}
+    first, *others = summary.facts["conditions"]
+    assert first["difference"] is None and summary.facts["num_held_out"] == 48
+    for one in others:
+        assert one["difference"]["difference"] == pytest.approx(one["official"] - first["official"])
+        assert one["difference"]["p_holm"] >= one["difference"]["p_value"] > 0
+    assert json.loads((tmp_path / "r.json").read_text()) == summary.facts
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "r.parquet"], "the work folder is gone"
+
+
+def test_what_is_taken_away_is_not_used(corpus, folds_bundle, tmp_path):
+    table = evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, {"without": ["vision"]})).table
+    used = {row["condition"]: set() for row in table.to_pylist()}
+    for row in table.to_pylist():
+        used[row["condition"]].add(row["used"])
+    assert used == {"clean": {"audio", "audio+vision"}, "without vision": {"audio"}}
+
+
+def test_a_model_of_a_split_is_scored_on_other_splits_only(corpus, splits_bundle, tmp_path):
+    test = evaluate_robustness(config_of(corpus, splits_bundle, tmp_path, split="test")).facts
+    assert (test["num_labelled"], test["num_held_out"], test["split"]) == (12, 0, "test")
+    with pytest.raises(RunError) as caught:
+        evaluate_robustness(config_of(corpus, splits_bundle, tmp_path))
+    assert "24 clips of 48 were in the training of every model" in str(caught.value) and "\n" not in str(caught.value)
+    assert "choose a split that was not trained on (--split)" in str(caught.value) and "protocol.name=folds" in str(caught.value)
+
+
+def test_tables_and_page_show_every_condition(corpus, folds_bundle, tmp_path):
+    summary = evaluate_robustness(config_of(corpus, folds_bundle, tmp_path))
+    stream = io.StringIO()
+    for table in summary.tables():
+        table.show(Console(file=stream, width=200))
+    page = render_robustness(summary.facts)
+    for text in (stream.getvalue(), page):
+        assert "without audio" in text and f"{summary.facts['conditions'][1]['official']:.3f}" in text
+        assert "48 clips were in the training of some models" in text
+    assert "On clean media its weighted F1 is" in page and 'id="mer-ray-data"' in page
+
+
+def test_the_plan_names_what_is_extracted_again(corpus, folds_bundle, tmp_path):
+    (table,) = plan_robustness(config_of(corpus, folds_bundle, tmp_path, {"blur": [2]}))
+    rows = dict(table.rows)
+    assert rows["conditions"] == "clean, blur 2, without audio, without vision"
+    assert rows["extracted again"].startswith("blur 2 of face@") and rows["out"].endswith("r.html")
+
+
+@pytest.mark.parametrize(
+    ("noise", "given", "error", "expected"),
+    [
+        ({"snr_db": [5]}, {}, ConfigError, r"noise\.snr_db: encoder tone@\w+: its features were imported, so that no code here makes them"),
+        ({"blur": [1]}, {}, ConfigError, r"noise\.blur: encoder face@\w+: its features were imported.*set noise\.blur: \[\]"),
+        ({"store": None}, {}, ConfigError, r"encoder tone@\w+: its features were imported"),
+        ({}, {"metric": "valence_cc"}, PredictionError, "metric: 'valence_cc' cannot be had.*did you mean 'valence_ccc'"),
+        ({}, {"split": "tests"}, PredictionError, "has no split 'tests'; did you mean 'test'"),
+        ({}, {"classes": ["neutral", "angry", "happy", "glad"]}, None, ""),
+        ({"bundle": "nowhere"}, {}, RunError, "nowhere: no bundle"),
+    ],
+)
+def test_what_cannot_be_is_one_line(corpus, folds_bundle, tmp_path, noise, given, error, expected):
+    config = config_of(corpus, folds_bundle, tmp_path, noise, **given)
+    if error is None:
+        assert evaluate_robustness(config).facts["classes"] == list(config.classes)
+        return
+    with pytest.raises(error, match=expected) as caught:
+        evaluate_robustness(config)
+    assert "\n" not in str(caught.value) and not (tmp_path / "r.json").exists()
+
+
+def test_labels_without_media_or_of_other_emotions_are_refused(corpus, folds_bundle, tmp_path):
+    (tmp_path / "labels.csv").write_text("clip_id,emotion\nclip000,neutral\nclip001,angry\n")
+    with pytest.raises(PredictionError, match=r"predicts happy, which .*labels\.csv does not have"):
+        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "labels.csv"))
+    with pytest.raises(ManifestError, match=r"labels\.csv"):
+        classes = ["neutral", "angry", "happy"]
+        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "labels.csv", classes=classes))
