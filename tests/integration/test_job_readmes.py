@@ -27,6 +27,7 @@ COMMAND = re.compile(r"^\s*(?:\S*/)?mer-ray\s", re.MULTILINE)
 OUTPUT = re.compile(r"(?<![\w/.])out/[\w./{},-]*[\w}]")
 BRACES = re.compile(r"\{([^}]*)\}")
 TIMEOUT_S = 300
+SHORTER_EXPERIMENT = ("vars.epochs=1", "vars.seeds=[0]", "steps.0.vars={out: out/synthetic, num_clips: 60, num_speakers: 10}")
 SHORTER = {"synth": ("num_clips=100", "num_unlabelled=8"), "extract": ("num_actors=1",), "train": ("epochs=2", "seeds=[0]")}
 
 
@@ -40,8 +41,10 @@ class Example:
 
 # A new folder of jobs gets its line here, None where its commands make their own corpus; a README without one fails.
 EXAMPLES: dict[str, Example | None] = {
+    "audio_guided": None,
     "crema_d": Example("/data/CREMA-D", crema_d.make_tree),
     "emodb": Example("/data/EmoDB", emodb.make_tree),
+    "hierarchical": None,
     "iemocap": Example("/data/IEMOCAP", iemocap.make_tree),
     "meld": Example("/data/MELD", meld.make_tree),
     "mer2023": None,
@@ -49,7 +52,10 @@ EXAMPLES: dict[str, Example | None] = {
     "mer2025": Example("/data/MER2025", mer.make_mer2025_tree),
     "msp_improv": Example("/data/MSP-IMPROV", msp_improv.make_tree),
     "ravdess": Example("/data/RAVDESS", ravdess.make_tree),
+    "vavl": None,
 }
+# Folders of experiments: one command each is typed, all job files are loaded by the unit tests.
+EXPERIMENTS = ("audio_guided", "hierarchical", "vavl")
 # Typed in a process of its own, as users do; the others run in this one, where all imports are done.
 IN_A_PROCESS = "emodb"
 
@@ -75,6 +81,8 @@ def shorten(words: list[str]) -> list[str]:
     """Overrides that save time in a job."""
     if words[0] != "run":
         return []
+    if Path(words[1]).parent.name == "synthetic":
+        return list(SHORTER_EXPERIMENT)
     steps = load_job(Path(words[1]), words[2:]).steps
     return [f"steps.{number}.{change}" for number, step in enumerate(steps) for change in SHORTER.get(step.verb.name, ())]
 
@@ -143,9 +151,29 @@ def test_a_readme_prints_a_command_for_each_job_beside_it(name: str):
     commands = read_commands(folder / "README.md")
     assert all(words[0] in ("mer-ray", ".venv/bin/mer-ray") for words in commands), "other commands are not tested: no ```sh block"
     typed = {word for words in commands for word in words}
+    if name in EXPERIMENTS:
+        return
     assert {str(job.relative_to(CHECKOUT)) for job in folder.glob("*.yaml")} <= typed
     example = EXAMPLES[name]
     assert example is None or any(example.placeholder in word for word in typed)
+
+
+def runs_of(job: Path) -> set[str]:
+    return {step.config.out.name for step in load_job(job, []).steps if step.verb.name == "train"}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_readme_of_experiments_names_each_and_shows_only_rows_that_a_job_trains(name: str):
+    folder = JOBS / name
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.yaml)`", text))
+    jobs = {str(job.relative_to(folder)) for job in folder.rglob("*.yaml") if job.parent.name != "parts"}
+    twins = {job.removeprefix("synthetic/") for job in jobs if job.startswith("synthetic/")}
+    assert {job.removeprefix("synthetic/") for job in jobs} <= named
+    assert {job for job in jobs if "/" not in job and not job.startswith("prepare")} <= twins, "an experiment lacks its synthetic twin"
+    rows = {row.replace("\\", "") for row in re.findall(r"^\| ([\w\\]+) \| \*{0,2}\d", text, re.MULTILINE)}
+    assert rows
+    assert rows <= set().union(*(runs_of(folder / "synthetic" / twin) for twin in twins))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

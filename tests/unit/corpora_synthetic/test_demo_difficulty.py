@@ -8,6 +8,7 @@ from mer_ray.core.media_types import MODALITIES
 from mer_ray.corpora.synthetic.config import SynthConfig
 from mer_ray.corpora.synthetic.corpus import describe_corpus
 from mer_ray.corpora.synthetic.latents import draw_latents
+from mer_ray.workflow.job import load_job
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -23,3 +24,8 @@ def test_the_demo_corpus_is_the_golden_one() -> None:
     assert config.num_clips == 360 and config.num_unlabelled == 0
     assert 0.80 <= facts.ceilings["fused"] <= 0.95
     assert max(facts.ceilings[modality] for modality in MODALITIES) <= facts.ceilings["fused"] - 0.10
+
+
+def test_the_twins_of_experiments_have_the_demos_corpus() -> None:
+    part, demo = (load_job(ROOT / "jobs" / name, []).steps[0].config for name in ("parts/synthetic.yaml", "demo.yaml"))
+    assert identity_of(part) == identity_of(demo)
