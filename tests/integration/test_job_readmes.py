@@ -166,7 +166,7 @@ def runs_of(job: Path) -> set[str]:
 def test_a_readme_of_experiments_names_each_and_shows_only_rows_that_a_job_trains(name: str):
     folder = JOBS / name
     text = (folder / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([\w/]+\.yaml)`", text))
+    named = {name.removeprefix("synthetic/") for name in re.findall(r"`([\w/]+\.yaml)`", text)}
     jobs = {str(job.relative_to(folder)) for job in folder.rglob("*.yaml") if job.parent.name != "parts"}
     twins = {job.removeprefix("synthetic/") for job in jobs if job.startswith("synthetic/")}
     assert {job.removeprefix("synthetic/") for job in jobs} <= named
