@@ -27,7 +27,7 @@ COMMAND = re.compile(r"^\s*(?:\S*/)?mer-ray\s", re.MULTILINE)
 OUTPUT = re.compile(r"(?<![\w/.])out/[\w./{},-]*[\w}]")
 BRACES = re.compile(r"\{([^}]*)\}")
 TIMEOUT_S = 300
-SHORTER_EXPERIMENT = ("vars.epochs=1", "vars.seeds=[0]", "steps.0.vars={out: out/synthetic, num_clips: 60, num_speakers: 10}")
+SHORTER_EXPERIMENT = ("vars.epochs=1", "vars.seeds=[0]", "steps.0.vars={out: out/synthetic, num_clips: 150, num_speakers: 10}")
 SHORTER = {"synth": ("num_clips=100", "num_unlabelled=8"), "extract": ("num_actors=1",), "train": ("epochs=2", "seeds=[0]")}
 
 

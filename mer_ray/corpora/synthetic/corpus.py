@@ -93,7 +93,8 @@ def plan_clips(config: SynthConfig, latents: Latents) -> tuple[list[ClipPlan], i
             continue
         plans.append(
             ClipPlan(
-                path=config.out / path,
+                # Rendering processes outlive a run, in the folder that they were started in.
+                path=(config.out / path).absolute(),
                 speaker_seed=derive_seed(config.seed, "speaker", int(latents.speaker[index])),
                 vision_seed=derive_seed(config.seed, "vision", clip_id),
                 audio_seed=derive_seed(config.seed, "audio", clip_id),

@@ -133,3 +133,13 @@ def test_equal_seeds_make_equal_folders(tmp_path: Path) -> None:
     names = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file() and path.name != "config.yaml")
     assert names == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file() and path.name != "config.yaml")
     assert all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
+
+
+@pytest.mark.slow
+def test_processes_that_outlive_a_run_render_into_the_folder_of_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        synthesise(_config(Path("corpus"), num_clips=24, num_unlabelled=0, num_processes=2))
+        paths = [row["path"] for row in _rows(Path("corpus")) if row["path"]]
+        assert paths and all((tmp_path / name / "corpus" / path).is_file() for path in paths)
