@@ -122,10 +122,21 @@ def type_in_a_process(words: list[str]) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("names", [*((name,) for name in EXAMPLES if name not in EXPERIMENTS), EXPERIMENTS], ids="+".join)
 def test_the_commands_of_a_readme_work_as_printed(
-    name: str, desk: Path, tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    names: tuple[str, ...],
+    desk: Path,
+    tmp_path: Path,
+    ray_cluster: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
+    # Experiments share the synthetic corpus, which the first makes.
+    for name in names:
+        _type_all_commands(name, desk, tmp_path, monkeypatch, capsys)
+
+
+def _type_all_commands(name: str, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     readme, example = JOBS / name / "README.md", EXAMPLES[name]
     tree = example.make_tree(tmp_path / name) if example is not None else None
     for typed in read_commands(readme):
