@@ -16,9 +16,10 @@ from mer_ray.training.training_data import IntArray
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """`rows_B` int64 on the host; per step the masses (T,) of its terms, and whether any is above 0 (else the step is left out)."""
+    """`rows_B` int64, on the clips' device and on the host; per step the masses (T,) of its terms, and whether any is above 0."""
 
     rows_B: Tensor
+    host_rows_B: Tensor
     masses: dict[str, Tensor]
     is_known: dict[str, bool]
 
@@ -30,8 +31,8 @@ class EpochPlan:
     """
 
     def __init__(self, network: StepNetwork, clips: ResidentClips, train: IntArray, batch_size: int) -> None:
-        self._rows_N, self._batch_size = torch.from_numpy(train), batch_size
-        labels = collate_labels(clips, self._rows_N.to(clips.emotion_N.device))
+        self._rows_N, self._batch_size, self._device = torch.from_numpy(train), batch_size, clips.emotion_N.device
+        labels = collate_labels(clips, self._rows_N.to(self._device))
         steps = network.model.steps
         self.masses = {step.name: network.objective(step).masses(labels, taking_part(network.model, step, labels)) for step in steps}
 
@@ -43,15 +44,17 @@ class EpochPlan:
     def batches(self, shuffle: torch.Generator) -> Iterator[PlannedBatch]:
         """The global batches of an epoch, the last of which may be smaller."""
         order_N = torch.randperm(len(self._rows_N), generator=shuffle)
-        rows = torch.split(self._rows_N[order_N], self._batch_size)
+        host_rows_N = self._rows_N[order_N]
+        host_rows = torch.split(host_rows_N, self._batch_size)
+        # All rows of an epoch go to the device at once: a copy per batch would make it wait.
+        rows = torch.split(host_rows_N.to(self._device), self._batch_size)
         masses = {name: self._sums(masses_NT, order_N) for name, masses_NT in self.masses.items()}
         # One look at the device per epoch, not per batch.
         known = {name: (masses_ST > 0).any(dim=1).tolist() for name, masses_ST in masses.items()}
         for number, rows_B in enumerate(rows):
-            yield PlannedBatch(
-                rows_B, {name: one[number] for name, one in masses.items()}, {name: one[number] for name, one in known.items()}
-            )
+            own_masses = {name: one[number] for name, one in masses.items()}
+            yield PlannedBatch(rows_B, host_rows[number], own_masses, {name: one[number] for name, one in known.items()})
 
     def _sums(self, masses_NT: Tensor, order_N: Tensor) -> Tensor:
-        shuffled_NT = masses_NT[order_N.to(masses_NT.device)]
+        shuffled_NT = masses_NT[order_N.to(self._device)]
         return torch.stack([masses_BT.sum(dim=0) for masses_BT in torch.split(shuffled_NT, self._batch_size)])

@@ -52,9 +52,10 @@ def predict_rows(model: FusionModel, clips: ResidentClips, rows: IntArray, dtype
     device = clips.emotion_N.device
     mine = torch.from_numpy(communicator.rows(rows))
     size = PREDICT_FRAMES_BATCH_SIZE if clips.frames else PREDICT_BATCH_SIZE
+    batches = zip(torch.split(mine.to(device), size), torch.split(mine, size), strict=True)
     with torch.inference_mode(), autocast(device, dtype):
         # At least one batch, possibly empty, so that a worker without rows gathers arrays of the right width.
-        found = [model(collate(clips, rows_B.to(device), clips.longest(rows_B))) for rows_B in torch.split(mine, size)]
+        found = [model(collate(clips, rows_B, clips.longest(host_rows_B))) for rows_B, host_rows_B in batches]
     parts = communicator.gather(_to_arrays(found))
     columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     values = {name: columns[f"value/{name}"] for name in found[0].values}

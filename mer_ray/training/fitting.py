@@ -85,7 +85,7 @@ class Learner:
         if config.compile:
             self.network.compile()
         self._wrapped = self.communicator.wrap(self.network, has_steps=len(self.model.steps) > 1)
-        self.copies = CopyChoice(self.data.streams, self.name)
+        self.copies = CopyChoice(self.data.streams, self.name, self.device)
         self.plan = EpochPlan(self.network, self.train_clips, partition.train, config.batch_size)
         self.num_steps = config.epochs * self.plan.num_batches
         decay = config.weight_decay
@@ -121,7 +121,8 @@ class Learner:
         self.copies.draw(epoch)
         sums: dict[str, list[Tensor]] = {step.name: [] for step in self.model.steps}
         for batch in self.plan.batches(self.shuffle(epoch)):
-            parts = [self._collate(rows_B) for rows_B in self._own_parts(batch.rows_B)]
+            own = zip(self._own_parts(batch.rows_B), self._own_parts(batch.host_rows_B), strict=True)
+            parts = [self._collate(rows_B, host_rows_B) for rows_B, host_rows_B in own]
             for step in self.model.steps:
                 if batch.is_known[step.name]:
                     sums[step.name].append(self._step(step, parts, batch.masses[step.name], len(batch.rows_B)))
@@ -165,11 +166,9 @@ class Learner:
         own_B = self.communicator.part(rows_B)
         return list(torch.tensor_split(own_B, self.config.accumulate))
 
-    def _collate(self, host_rows_B: Tensor) -> Batch:
-        bank_rows = self.copies.bank_rows(host_rows_B)
-        longest = self.train_clips.longest(host_rows_B, bank_rows)
-        on_device = {name: rows_B.to(self.device) for name, rows_B in bank_rows.items()}
-        batch = collate(self.train_clips, host_rows_B.to(self.device), longest, on_device)
+    def _collate(self, rows_B: Tensor, host_rows_B: Tensor) -> Batch:
+        longest = self.train_clips.longest(host_rows_B, self.copies.bank_rows(host_rows_B))
+        batch = collate(self.train_clips, rows_B, longest, self.copies.bank_rows(rows_B))
         return hide_modalities(batch, self.data.specs, self.config.modality_dropout) if self.config.modality_dropout else batch
 
     def _step(self, step: TrainStep, parts: list[Batch], masses_T: Tensor, num_global_clips: int) -> Tensor:

@@ -124,7 +124,7 @@ class Stack:
         steps = self._first.model.steps
         sums: dict[str, list[Tensor]] = {step.name: [] for step in steps}
         for planned in self._batches(epoch):
-            batch = self._collate([one.rows_B for one in planned])
+            batch = self._collate(planned)
             for step in steps:
                 sums[step.name].append(self._step(step, batch, torch.stack([one.masses[step.name] for one in planned])))
         totals = {name: torch.stack(found).double().sum(dim=0) for name, found in sums.items()}
@@ -138,29 +138,30 @@ class Stack:
     def _batches(self, epoch: int) -> Iterator[tuple[PlannedBatch, ...]]:
         return zip(*(learner.plan.batches(learner.shuffle(epoch)) for learner in self.learners), strict=True)
 
-    def _collate(self, rows: Sequence[Tensor]) -> Batch:
+    def _collate(self, planned: Sequence[PlannedBatch]) -> Batch:
         """One batch whose tensors are (M, B, ...); shorter batches are filled up with a clip without labels."""
-        size = max(map(len, rows))
-        rows_MB = torch.stack([torch.nn.functional.pad(rows_B, (0, size - len(rows_B)), value=-1) for rows_B in rows])
-        host_rows = rows_MB.clamp_min(0)
-        bank_rows = [learner.copies.bank_rows(rows_B) for learner, rows_B in zip(self.learners, host_rows, strict=True)]
-        longest = self._first.clips.longest(host_rows.flatten(), _flat(bank_rows))
+        rows_MB, host_rows_MB = _pad([one.rows_B for one in planned]), _pad([one.host_rows_B for one in planned])
+        filled_MB, host_filled_MB = rows_MB.clamp_min(0), host_rows_MB.clamp_min(0)
+        longest = self._first.clips.longest(host_filled_MB.flatten(), self._bank_rows(host_filled_MB, range(len(planned))))
         parts = []
-        for _, same in itertools.groupby(range(len(rows)), key=lambda number: id(self.learners[number].clips)):
+        for _, same in itertools.groupby(range(len(planned)), key=lambda number: id(self.learners[number].clips)):
             numbers = list(same)
-            clips = self.learners[numbers[0]].clips
-            device = clips.emotion_N.device
-            own = {name: rows.to(device) for name, rows in _flat([bank_rows[number] for number in numbers]).items()}
-            flat = host_rows[numbers].flatten().to(device)
-            parts.append(_unflatten(collate(clips, flat, longest, own), len(numbers), size))
+            clips, flat = self.learners[numbers[0]].clips, filled_MB[numbers[0] : numbers[-1] + 1].flatten()
+            batch = collate(clips, flat, longest, self._bank_rows(filled_MB, numbers))
+            parts.append(_unflatten(batch, len(numbers), rows_MB.shape[1]))
         whole = _join(parts)
-        is_real_MB = (rows_MB >= 0).to(whole.emotion.device)
+        is_real_MB = rows_MB >= 0
         return replace(
             whole,
             emotion=torch.where(is_real_MB, whole.emotion, -1),
             values={name: torch.where(is_real_MB, value_MB, torch.nan) for name, value_MB in whole.values.items()},
             emotion_probs=None if whole.emotion_probs is None else whole.emotion_probs * is_real_MB[:, :, None],
         )
+
+    def _bank_rows(self, rows_MB: Tensor, numbers: Sequence[int]) -> Tensors:
+        """Rows by stream, of one fit after the other."""
+        rows = [self.learners[number].copies.bank_rows(rows_MB[number]) for number in numbers]
+        return {name: torch.cat([one[name] for one in rows]) for name in rows[0]}
 
     def _step(self, step: TrainStep, batch: Batch, masses_MT: Tensor) -> Tensor:
         """One step of every learner; gives the loss sums (M, T)."""
@@ -186,9 +187,9 @@ class Stack:
         return sums_MT.detach()
 
 
-def _flat(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Rows by stream, of one fit after the other."""
-    return {name: torch.cat([one[name] for one in rows]) for name in rows[0]}
+def _pad(rows: Sequence[Tensor]) -> Tensor:
+    """(M, B), shorter ones filled up with -1."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=-1)
 
 
 def _clip(parameters: Sequence[Tensor], largest: float) -> None:

@@ -48,11 +48,11 @@ def make_learner(corpus, **changes) -> Learner:
 def test_each_clip_has_its_clean_features_or_a_copys_normalised_like_clean_ones(noisy, inputs):
     learner, plain = (make_learner(noisy, inputs=one) for one in (inputs, [{**stream, "augment": []} for stream in inputs]))
     rows = torch.arange(61)
-    clean = plain._collate(rows)
-    before = learner._collate(rows)
+    clean = plain._collate(rows, rows)
+    before = learner._collate(rows, rows)
     assert all(torch.equal(before.streams[name], clean.streams[name]) for name in clean.streams), "nothing is drawn yet"
     learner.copies.draw(0)
-    drawn = learner._collate(rows)
+    drawn = learner._collate(rows, rows)
     for stream in learner.data.streams:
         name = stream.spec.name
         chosen = learner.copies.bank_rows(rows)[name] // 61
@@ -72,7 +72,7 @@ def test_each_clip_has_its_clean_features_or_a_copys_normalised_like_clean_ones(
 
 def test_draws_depend_on_seed_and_epoch_alone_and_are_even(noisy):
     streams = load_training_data(noisy.config(inputs=[TONE, {**TONE, "stream": "again", "layers": ["low"]}, FACE])).streams
-    one, other = CopyChoice(streams, 7), CopyChoice(streams, 7)
+    one, other = CopyChoice(streams, 7, torch.device("cpu")), CopyChoice(streams, 7, torch.device("cpu"))
     one.draw(3)
     other.draw(1)
     other.draw(3)
@@ -84,7 +84,7 @@ def test_draws_depend_on_seed_and_epoch_alone_and_are_even(noisy):
         one.draw(epoch)
         counts += torch.bincount(one.bank_rows(torch.arange(61))["tone"] // 61, minlength=3)
     assert (counts / counts.sum()).tolist() == pytest.approx([1 / 3] * 3, abs=0.03)
-    assert CopyChoice(load_training_data(noisy.config()).streams, 7).bank_rows(rows) == {}
+    assert CopyChoice(load_training_data(noisy.config()).streams, 7, torch.device("cpu")).bank_rows(rows) == {}
 
 
 def test_evaluation_reads_clean_features(noisy):
@@ -164,7 +164,7 @@ def test_clips_whose_copies_were_never_made_are_named(tmp_path):
 def test_what_a_clip_gave_up_it_lacks_in_every_copy(noisy, inputs):
     learner = make_learner(noisy, inputs=inputs, paired_share=0.0)
     learner.copies.draw(0)
-    batch = learner._collate(torch.arange(61))
+    batch = learner._collate(torch.arange(61), torch.arange(61))
     for name in ("tone", "face"):
         lacks = ~batch.present[name]
         assert lacks.sum() > 10 and not batch.streams[name][lacks].any() and batch.streams[name][~lacks].any()

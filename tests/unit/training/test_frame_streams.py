@@ -34,7 +34,7 @@ def test_batches_hold_the_stored_frames_normalised_by_the_real_frames_of_the_tra
     real = np.concatenate([values_TD[offsets[row] : offsets[row + 1]] for row in train_rows]).astype(np.float32)
     mean_D, std_D = real.mean(axis=0), real.std(axis=0)
     rows = torch.tensor([5, 17, 3])
-    batch = learner._collate(rows)
+    batch = learner._collate(rows, rows)
     x_BTD, mask_BT = batch.streams["tone"], batch.frame_masks["tone"]
     for place, row in enumerate(rows.tolist()):
         frames = (values_TD[offsets[row] : offsets[row + 1]].astype(np.float32) - mean_D) / std_D
@@ -48,7 +48,7 @@ def test_max_frames_cuts_clips_and_those_that_lack_or_failed_have_none(framed):
     lengths_N = learner.clips.frames["face"].host_lengths_N
     assert lengths_N.max() == 3 and not lengths_N[[0, 7, 14, 4]].any() and lengths_N[[1, 2, 3, 5]].all()
     assert not learner.clips.present["face"][[0, 4]].any()
-    batch = learner._collate(torch.tensor([0, 4]))
+    batch = learner._collate(torch.tensor([0, 4]), torch.tensor([0, 4]))
     assert batch.streams["face"].shape == (2, 1, 6) and not batch.frame_masks["face"].any()
 
 

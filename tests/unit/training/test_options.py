@@ -35,7 +35,7 @@ def test_deterministic_algorithms_are_on_for_the_block_only():
 
 def test_hidden_modalities_are_whole_and_nobody_loses_everything(corpus):
     learner = make_learner(corpus)
-    batch = learner._collate(torch.arange(61))
+    batch = learner._collate(torch.arange(61), torch.arange(61))
     torch.manual_seed(0)
     hidden = hide_modalities(batch, learner.data.specs, 0.5)
     assert isinstance(hidden, Batch)

@@ -73,7 +73,7 @@ def test_a_fit_trains_without_and_predicts_with_what_is_hidden(corpus):
     num_paired = int(paired_N[rows].sum())
     assert left_N[rows].sum() == num_paired - round(0.5 * num_paired)
     others = torch.from_numpy(np.setdiff1d(np.arange(61), half.partition.train))
-    batch = half._collate(torch.arange(61))
+    batch = half._collate(torch.arange(61), torch.arange(61))
     for name, present_N in batch.present.items():
         assert torch.equal(present_N[others], whole.clips.present[name][others])
         assert torch.equal(half.clips.present[name], whole.clips.present[name])
@@ -104,7 +104,7 @@ def test_frames_of_hidden_streams_are_none_on_device_and_host(tmp_path):
     for name, bank in learner.train_clips.frames.items():
         present_N = learner.train_clips.present[name]
         assert torch.equal(bank.lengths_N.cpu(), bank.host_lengths_N) and torch.equal(bank.host_lengths_N > 0, present_N.cpu())
-        batch = learner._collate(torch.arange(61))
+        batch = learner._collate(torch.arange(61), torch.arange(61))
         assert torch.equal(batch.frame_masks[name].any(dim=1), present_N) and not batch.streams[name][~present_N].any()
 
 
