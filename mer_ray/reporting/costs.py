@@ -9,7 +9,7 @@ from mer_ray.reporting.runs import Run
 class Cost:
     """Means over the trainings of a run; None where the run does not know, as one of an older version.
 
-    `train_loss` and `dev_loss` are of the epoch that predicts, None also without a dev set; `train_loss_has`: what only the former has.
+    `train_loss` and `dev_loss`: one loss of predictions of training and of dev clips, None also without a dev set.
     """
 
     num_parameters: int | None
@@ -19,7 +19,6 @@ class Cost:
     epochs: float | None
     train_loss: float | None
     dev_loss: float | None
-    train_loss_has: tuple[str, ...]
 
 
 def cost_of(run: Run) -> Cost:
@@ -33,5 +32,4 @@ def cost_of(run: Run) -> Cost:
         found.get("epochs"),
         losses.get("train_loss"),
         losses.get("dev_loss"),
-        tuple(losses.get("train_loss_has", ())),
     )

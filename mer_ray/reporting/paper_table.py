@@ -114,25 +114,14 @@ class PaperTable:
         if self.has_costs:
             parts.append("Time and memory: means over the trainings.")
         if self.has_losses:
-            parts.append(_explain_losses(self.rows))
+            parts.append(
+                "Losses: of predictions of all training clips and of dev clips by the models that test, cross entropy and weighted squared "
+                "errors of values; means over the trainings."
+            )
         if self.published:
             parts.append("†: as reported in the source, not measured here.")
             parts += compare_clips([row.scored_clips for row in self.rows], self.published)
         return " ".join(parts)
-
-
-def _explain_losses(rows: Sequence[PaperRow]) -> str:
-    """Why the train loss of the rows is not that of dev clips, even where a model learns nothing by heart."""
-    known = [row for row in rows if row.cost.dev_loss is not None]
-    extras = []
-    for name in dict.fromkeys(name for row in known for name in row.cost.train_loss_has):
-        having = [row.name for row in known if name in row.cost.train_loss_has]
-        extras.append(name if len(having) == len(known) else f"{name} ({', '.join(having)})")
-    return (
-        "Losses: of the epoch that predicts, means over the trainings; train: over that epoch's batches, while the weights still move"
-        f"{', with ' if extras else ''}{', '.join(extras)}; dev: after it, cross entropy and weighted squared errors of values, "
-        "without any of these."
-    )
 
 
 def is_percent(metric: str) -> bool:

@@ -199,6 +199,12 @@ class Learner:
         loss = prediction_loss(predicted, self.data, self.config.value_weight)
         return {f"dev_{name}": value for name, value in {**score(to_outcome(predicted, self.data)), LOSS: loss}.items()}
 
+    def losses(self, dev: Predicted) -> dict[str, float]:
+        """The loss of predictions of all training clips and of dev clips: what they differ by was learnt by heart."""
+        train = self.predict(self.partition.train)
+        weight = self.config.value_weight
+        return {name: prediction_loss(one, self.data, weight) for name, one in {"train_loss": train, "dev_loss": dev}.items()}
+
     def predict(self, rows: IntArray) -> Predicted:
         """Predict rows with the model as it is."""
         return predict_rows(self.model, self.clips, rows, self.dtype, self.communicator)

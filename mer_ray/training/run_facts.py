@@ -1,5 +1,6 @@
 """What run.json says of a run."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -72,7 +73,7 @@ def _class_means(data: TrainingData) -> dict[str, dict[str, float | None]]:
 
 
 def facts_of_fits(fits: Sequence[FitFolder]) -> dict[str, Any]:
-    """What finished fits learnt, each, and what they cost, on average."""
+    """What finished fits learnt, each, and what they cost and lost, on average; no losses where one has no dev clips with a label."""
     summaries = [fit.summary() for fit in fits]
     epochs = [row for summary in summaries for row in summary["history"]]
     learnt = [
@@ -86,7 +87,9 @@ def facts_of_fits(fits: Sequence[FitFolder]) -> dict[str, Any]:
         "epochs": len(epochs) / len(summaries),
         **{name: statistics.fmean(one[name] for one in costs) for name in (costs[0] if costs else ())},
     }
-    return {"learnt": learnt, "cost": cost}
+    losses = [one for summary in summaries if (one := summary.get("losses")) is not None and all(map(math.isfinite, one.values()))]
+    means = {name: statistics.fmean(one[name] for one in losses) for name in losses[0]} if len(losses) == len(summaries) else None
+    return {"learnt": learnt, "cost": cost, "losses": means}
 
 
 def _num_clips(data: TrainingData, found: list[Partition]) -> dict[str, int]:

@@ -115,6 +115,7 @@ def finish_fit(learner: Learner, folder: FitFolder) -> None:
     partition = learner.partition
     splits = partition.test if partition.dev is None else {"dev": partition.dev, **partition.test}
     predicted = {split: learner.predict(rows) for split, rows in splits.items()}
+    losses = learner.losses(predicted["dev"]) if partition.dev is not None else None
     if not learner.communicator.is_main:
         return
     tables = [to_table(one, learner.data, split, partition.fold, learner.seed) for split, one in predicted.items()]
@@ -125,7 +126,13 @@ def finish_fit(learner: Learner, folder: FitFolder) -> None:
     }
     if learner.best is not None and learner.config.keep_best > 1:
         folder.write_best_epochs(learner.best)
-    summary = {"best_epoch": learner.best_epoch, "history": learner.history, "learnt": learner.model.learnt(), "cost": cost}
+    summary = {
+        "best_epoch": learner.best_epoch,
+        "history": learner.history,
+        "learnt": learner.model.learnt(),
+        "cost": cost,
+        "losses": losses,
+    }
     folder.finish({"model": last_weights}, _best_state(learner), pa.concat_tables(tables), summary)
 
 

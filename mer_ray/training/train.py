@@ -17,7 +17,6 @@ from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.data_checks import check_fit
 from mer_ray.training.loading import load_training_data
-from mer_ray.training.loss_facts import loss_facts
 from mer_ray.training.plan import plan_training
 from mer_ray.training.predictions_table import write_table
 from mer_ray.training.protocol import Partition, partitions
@@ -123,11 +122,9 @@ def _finish(config: TrainConfig, data: TrainingData, folder: RunFolder, found: l
         write_table(folder.predictions_path(split), table)
     scores = {**score_splits(tables, data.task), "calibration": calibrate(tables, data.task, config.protocol.has_dev)}
     chosen = chosen_candidates(config, folder, found)
-    trained = [config] if chosen is None else [config.candidate(one["candidate"]) for one in chosen]
     facts = {
         **folder.read_facts(),
         **facts_of_fits(fits),
-        "losses": loss_facts(trained, data, fits),
         "chosen": chosen,
         "seconds": time.monotonic() - start_s,
     }
