@@ -66,7 +66,7 @@ def _wait_until_it_answers(url: str, server: subprocess.Popen[bytes]) -> None:
         assert server.poll() is None, "the S3 server process ended before it answered"
         try:
             urllib.request.urlopen(url, timeout=2).close()
-        except urllib.error.URLError:
+        except OSError:
             time.sleep(0.1)
         else:
             return
