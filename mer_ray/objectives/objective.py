@@ -110,7 +110,7 @@ class Objective(nn.Module):
         return torch.stack([emotion_B, *values, *[known_B] * len(self.reconstructs)], dim=1)
 
     def total(self, means_T: Tensor, known_T: Tensor) -> Tensor:
-        """The loss of a batch from its terms; `known_T` float, 1 where a term has any mass in the batch, else 0."""
+        """The loss of a batch from its terms; `known_T` float, 1 (of one of n parts: 1 / n) where a term has mass in the batch, else 0."""
         if self.log_variances is None:
             return torch.dot(means_T, self._weights_T)
         s_L, labelled = self.log_variances, slice(0, self._num_labelled)

@@ -81,7 +81,8 @@ class Learner:
         self.model = config.model.build(self.data.specs, self.data.task)
         self.model.start_from(class_means(self.data, partition.train))
         settings = loss_settings(config, self.data, partition.train)
-        self.network = StepNetwork(self.model, settings, self.communicator.gather_rows, self.communicator.num_workers).to(self.device)
+        gather_rows, num_workers = self.communicator.gather_rows, self.communicator.num_workers
+        self.network = StepNetwork(self.model, settings, gather_rows, num_workers, config.accumulate).to(self.device)
         if config.compile:
             self.network.compile()
         self._wrapped = self.communicator.wrap(self.network, has_steps=len(self.model.steps) > 1)

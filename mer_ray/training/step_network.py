@@ -19,11 +19,11 @@ GatherRows = Callable[[Tensor, int], Tensor]
 class StepNetwork(nn.Module):
     """`forward` computes one step of a batch's part: the share of the loss to differentiate, and the loss sums to report."""
 
-    def __init__(self, model: FusionModel, settings: LossSettings, gather_rows: GatherRows, num_workers: int) -> None:
+    def __init__(self, model: FusionModel, settings: LossSettings, gather_rows: GatherRows, num_workers: int, num_parts: int = 1) -> None:
         super().__init__()
         self.model = model
         self.objectives = nn.ModuleDict({step.name: _objective(model, step, settings) for step in model.steps})
-        self._gather_rows, self._num_workers = gather_rows, num_workers
+        self._gather_rows, self._num_workers, self._num_parts = gather_rows, num_workers, num_parts
         self._step_of = {step.name: step for step in model.steps}
 
     def objective(self, step: TrainStep) -> Objective:
@@ -36,7 +36,7 @@ class StepNetwork(nn.Module):
         """The worker's share of the loss, and its sums (T,) without gradient.
 
         `scale_T` is workers / mass of the global batch, 0 for a term without mass: DDP's mean over workers of the shares' gradients is
-        then the gradient of the global batch's loss.
+        then the gradient of the global batch's loss. Of what is no sum over clips each of the worker's parts takes 1 / parts.
         """
         step = self._step_of[step_name]
         objective = self.objective(step)
@@ -48,7 +48,7 @@ class StepNetwork(nn.Module):
             lambda rows: self._gather_rows(rows, num_global_clips),
             self._num_workers,
         )
-        return objective.total(sums_T * scale_T, (scale_T > 0).float()), sums_T.detach()
+        return objective.total(sums_T * scale_T, (scale_T > 0).float() / self._num_parts), sums_T.detach()
 
 
 def _objective(model: FusionModel, step: TrainStep, settings: LossSettings) -> Objective:

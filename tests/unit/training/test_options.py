@@ -22,6 +22,12 @@ def test_parts_of_a_batch_give_the_loss_of_the_whole(corpus, num_parts):
     assert losses(corpus, accumulate=num_parts) == pytest.approx(losses(corpus), rel=1e-5)
 
 
+def test_parts_of_a_batch_learn_the_weights_of_losses_as_the_whole(corpus):
+    rows = [trained(make_learner(corpus, **NO_DROPOUT, weighting="uncertainty", accumulate=count)).history[-1] for count in (1, 4)]
+    names = ("log_variance_emotion", "log_variance_valence")
+    assert [rows[1][name] for name in names] == pytest.approx([rows[0][name] for name in names], rel=1e-3)
+
+
 @pytest.mark.slow
 def test_a_compiled_network_computes_the_same(corpus):
     assert losses(corpus, compile=True) == pytest.approx(losses(corpus), rel=1e-4)
