@@ -88,12 +88,12 @@ class Learner:
         self._wrapped = self.communicator.wrap(self.network, has_steps=len(self.model.steps) > 1)
         self.copies = CopyChoice(self.data.streams, self.name, self.device)
         self.plan = EpochPlan(self.network, self.train_clips, partition.train, config.batch_size)
-        self.num_steps = config.epochs * self.plan.num_batches
+        self.num_batches = config.epochs * self.plan.num_batches
         decay = config.weight_decay
-        self.parts = {name: Part(owned, config, self.num_steps, decay) for name, owned in self.model.parts().items()}
+        self.parts = {name: Part(owned, config, self.num_batches, decay) for name, owned in self.model.parts().items()}
         # The weights of losses decay to nothing meaningful.
         self._weighting = {
-            self.weighting_name(step): Part(weights, config, self.num_steps, 0.0)
+            self.weighting_name(step): Part(weights, config, self.num_batches, 0.0)
             for step in self.model.steps
             if (weights := list(self.network.objective(step).parameters()))
         }
@@ -121,12 +121,14 @@ class Learner:
         self.model.train()
         self.copies.draw(epoch)
         sums: dict[str, list[Tensor]] = {step.name: [] for step in self.model.steps}
-        for batch in self.plan.batches(self.shuffle(epoch)):
+        for number, batch in enumerate(self.plan.batches(self.shuffle(epoch)), start=epoch * self.plan.num_batches):
             own = zip(self._own_parts(batch.rows_B), self._own_parts(batch.host_rows_B), strict=True)
             parts = [self._collate(rows_B, host_rows_B) for rows_B, host_rows_B in own]
             for step in self.model.steps:
                 if batch.is_known[step.name]:
                     sums[step.name].append(self._step(step, parts, batch.masses[step.name], len(batch.rows_B)))
+            for part in self.all_parts().values():
+                part.go_to(number + 1)
         totals = {name: self.communicator.sum(torch.stack(found).double().sum(dim=0)) for name, found in sums.items() if found}
         return self.epoch_row(totals, time.perf_counter() - start_s)
 
@@ -189,7 +191,7 @@ class Learner:
             clip_grad_norm_([weight for part in moved for weight in part.parameters], self.config.gradient_clip)
         weighting = self._weighting.get(self.weighting_name(step))
         for part in (*moved, *([weighting] if weighting else [])):
-            part.step()
+            part.optimiser.step()
         return torch.stack(sums).sum(dim=0)
 
     def score_dev(self) -> dict[str, float]:
@@ -238,7 +240,6 @@ class Learner:
         return {
             "network": self.network.state_dict(),
             "optimisers": {name: part.optimiser.state_dict() for name, part in self.all_parts().items()},
-            "schedules": {name: part.schedule.last_epoch for name, part in self.all_parts().items()},
             "history": self.history,
             "best": None if self.best is None else self.best.state(),
         }
@@ -257,10 +258,10 @@ class Learner:
     def _load_state(self, state: dict[str, Any]) -> None:
         try:
             self.network.load_state_dict(state["network"])
+            self.history = list(state["history"])
             for name, part in self.all_parts().items():
                 part.optimiser.load_state_dict(state["optimisers"][name])
-                part.go_to(state["schedules"][name])
-            self.history = list(state["history"])
+                part.go_to(len(self.history) * self.plan.num_batches)
             if self.best is not None:
                 self.best.load_state(state["best"])
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:

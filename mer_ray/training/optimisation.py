@@ -5,51 +5,42 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from mer_ray.training.config import TrainConfig
 
 
 class Part:
-    """Some parameters with an optimiser and a schedule of their own; `state` and `load_state` as torch's optimisers have them."""
+    """Some parameters with an optimiser of their own; the learning rate goes by batches, whether and how often the part moves in one."""
 
-    def __init__(self, parameters: Iterable[Tensor], config: TrainConfig, num_steps: int, weight_decay: float) -> None:
+    def __init__(self, parameters: Iterable[Tensor], config: TrainConfig, num_batches: int, weight_decay: float) -> None:
         self.parameters = list(parameters)
         kind = AdamW if config.optimiser == "adamw" else Adam
         self.optimiser: Optimizer = kind(
             self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=weight_decay, fused=True
         )
-        self.schedule = LambdaLR(self.optimiser, make_schedule(config, num_steps))
+        self._highest, self._factor = config.learning_rate, make_schedule(config, num_batches)
+        self.go_to(0)
 
     @property
     def learning_rate(self) -> float:
         """As it is now."""
-        return float(self.schedule.get_last_lr()[0])
+        return float(self.optimiser.param_groups[0]["lr"])
 
-    def go_to(self, step: int) -> None:
-        """Put the learning rate where it is after so many steps."""
-        self.schedule.last_epoch = step
-        rates = [base * factor(step) for base, factor in zip(self.schedule.base_lrs, self.schedule.lr_lambdas, strict=True)]
-        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate
-        self.schedule._last_lr = rates
-
-    def step(self) -> None:
-        """Move the parameters that have a gradient, and the learning rate."""
-        self.optimiser.step()
-        self.schedule.step()
+    def go_to(self, batch: int) -> None:
+        """Put the learning rate where it is after so many batches."""
+        self.optimiser.param_groups[0]["lr"] = self._highest * self._factor(batch)
 
 
-def make_schedule(config: TrainConfig, num_steps: int) -> Callable[[int], float]:
-    """The learning rate's factor at a step: up in a straight line over `warm_up` of all steps, then as `schedule` says."""
-    num_warm_up = math.ceil(config.warm_up * num_steps)
+def make_schedule(config: TrainConfig, num_batches: int) -> Callable[[int], float]:
+    """The learning rate's factor after some batches: up in a straight line over `warm_up` of all, then as `schedule` says."""
+    num_warm_up = math.ceil(config.warm_up * num_batches)
     shapes: dict[str, Callable[[float], float]] = {"cosine": half_cosine, "linear": lambda share: 1 - share, "constant": lambda share: 1.0}
     shape = shapes[config.schedule]
 
-    def factor(step: int) -> float:
-        if step < num_warm_up:
-            return (step + 1) / (num_warm_up + 1)
-        return shape(min(1.0, (step - num_warm_up) / max(1, num_steps - num_warm_up)))
+    def factor(batch: int) -> float:
+        if batch < num_warm_up:
+            return (batch + 1) / (num_warm_up + 1)
+        return shape(min(1.0, (batch - num_warm_up) / max(1, num_batches - num_warm_up)))
 
     return factor
 

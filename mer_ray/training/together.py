@@ -82,27 +82,29 @@ class Stack:
 
     def _stacked_part(self, name: str, part: Part) -> Part:
         """One optimiser over the stacked parameters of a part, which goes on from the learners' states."""
-        config, num_steps = self._first.config, self._first.num_steps
         names = [self._name_of[id(parameter)] for parameter in part.parameters]
         weight_decay = part.optimiser.param_groups[0]["weight_decay"]
-        stacked = Part([self._parameters[one] for one in names], config, num_steps, weight_decay)
+        stacked = Part([self._parameters[one] for one in names], self._first.config, self._first.num_batches, weight_decay)
         own = [learner.all_parts()[name] for learner in self.learners]
         for place, parameter in enumerate(stacked.parameters):
             states = [one.optimiser.state.get(one.parameters[place], {}) for one in own]
             if states[0]:
                 stacked.optimiser.state[parameter] = {key: _join_state(key, states) for key in states[0]}
-        stacked.go_to(part.schedule.last_epoch)
+        stacked.go_to(self._num_batches_done())
         return stacked
 
+    def _num_batches_done(self) -> int:
+        return len(self._first.history) * self._first.plan.num_batches
+
     def _share_state(self) -> None:
-        """Give every learner its slices of the optimisers' states, and the schedules' place."""
+        """Give every learner its slices of the optimisers' states, and their learning rate."""
         for name, stacked in self._parts.items():
             for number, learner in enumerate(self.learners):
                 part = learner.all_parts()[name]
                 for own, parameter in zip(part.parameters, stacked.parameters, strict=True):
                     state = stacked.optimiser.state.get(parameter, {})
                     part.optimiser.state[own] = {key: value if key == "step" else value[number] for key, value in state.items()}
-                part.go_to(stacked.schedule.last_epoch)
+                part.optimiser.param_groups[0]["lr"] = stacked.learning_rate
 
     def part_ways(self) -> None:
         """Give every learner tensors of its own."""
@@ -123,10 +125,12 @@ class Stack:
             learner.copies.draw(epoch)
         steps = self._first.model.steps
         sums: dict[str, list[Tensor]] = {step.name: [] for step in steps}
-        for planned in self._batches(epoch):
+        for number, planned in enumerate(self._batches(epoch), start=self._num_batches_done()):
             batch = self._collate(planned)
             for step in steps:
                 sums[step.name].append(self._step(step, batch, torch.stack([one.masses[step.name] for one in planned])))
+            for part in self._parts.values():
+                part.go_to(number + 1)
         totals = {name: torch.stack(found).double().sum(dim=0) for name, found in sums.items()}
         self._share_state()
         seconds = (time.perf_counter() - start_s) / len(self.learners)
@@ -183,7 +187,7 @@ class Stack:
             _clip([parameter for part in moved for parameter in part.parameters], self._first.config.gradient_clip)
         weighting = self._parts.get(self._first.weighting_name(step))
         for part in (*moved, *([weighting] if weighting else [])):
-            part.step()
+            part.optimiser.step()
         return sums_MT.detach()
 
 

@@ -13,6 +13,7 @@ from mer_ray.core.batch import StreamSpec
 from mer_ray.core.errors import ConfigError
 from mer_ray.training import train
 from mer_ray.training.pairing import draw_kept
+from mer_ray.training.run_folder import NoKeeper
 
 NUM_CLIPS = 90
 TRAIN = np.arange(0, NUM_CLIPS, 2)
@@ -145,6 +146,14 @@ def test_a_batch_without_pairs_leaves_the_step_out(tmp_path):
     learner = trained(make_learner(make_corpus(tmp_path, frames=True), model=VAVL, paired_share=0.1, batch_size=4, epochs=1, **FRAMES))
     known = [batch.is_known["audio_visual"] for batch in learner.plan.batches(learner.shuffle(0))]
     assert 0 < sum(known) < len(known) and learner.history[0]["train_loss_audio_visual_emotion"] > 0
+
+
+def test_the_learning_rate_goes_by_batches_however_often_a_part_moves(tmp_path):
+    """Shared layers move twice in a batch, the audio-visual head in few batches."""
+    settings = {"model": VAVL, "paired_share": 0.1, "batch_size": 4, "epochs": 2, "schedule": "linear", "warm_up": 0.0, **FRAMES}
+    learner = make_learner(make_corpus(tmp_path, frames=True), **settings)
+    learner.finish_epoch(learner.train_epoch(), NoKeeper())
+    assert {part.learning_rate for part in learner.parts.values()} == {learner.config.learning_rate / 2}
 
 
 def test_late_fusion_learns_from_single_modalities_alone(corpus):
