@@ -43,8 +43,9 @@ class MaskedBatchNorm(nn.Module):
             # Running variances are unbiased, as torch's.
             unbiased_H = variance_H * divisor / (divisor - 1).clamp_min(1)
             momentum = torch.where(num_frames > 0, MOMENTUM, 0.0)
-            self.running_mean.lerp_(mean_H.detach(), momentum)
-            self.running_var.lerp_(unbiased_H, momentum)
+            # Not `lerp_`, which has no rule for `torch.func.vmap`.
+            self.running_mean.mul_(1 - momentum).add_(momentum * mean_H.detach())
+            self.running_var.mul_(1 - momentum).add_(momentum * unbiased_H)
         return mean_H, variance_H
 
 

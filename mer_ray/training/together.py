@@ -78,6 +78,9 @@ class Stack:
         for number, learner in enumerate(learners):
             for name, parameter in learner.network.named_parameters():
                 parameter.data = self._parameters[name].detach()[number]
+            # Steps move statistics of batches in place.
+            for name, buffer in learner.network.named_buffers():
+                buffer.data = self._buffers[name][number]
         self._share_state()
 
     def _stacked_part(self, name: str, part: Part) -> Part:
@@ -109,8 +112,8 @@ class Stack:
     def part_ways(self) -> None:
         """Give every learner tensors of its own."""
         for learner in self.learners:
-            for parameter in learner.network.parameters():
-                parameter.data = parameter.data.clone()
+            for own in (*learner.network.parameters(), *learner.network.buffers()):
+                own.data = own.data.clone()
             for part in learner.all_parts().values():
                 for state in part.optimiser.state.values():
                     state.update({key: value.clone() for key, value in state.items()})
@@ -143,7 +146,7 @@ class Stack:
         return zip(*(learner.plan.batches(learner.shuffle(epoch)) for learner in self.learners), strict=True)
 
     def _collate(self, planned: Sequence[PlannedBatch]) -> Batch:
-        """One batch whose tensors are (M, B, ...); shorter batches are filled up with a clip without labels."""
+        """One batch whose tensors are (M, B, ...); shorter batches are filled up with a clip that has neither streams nor labels."""
         rows_MB, host_rows_MB = _pad([one.rows_B for one in planned]), _pad([one.host_rows_B for one in planned])
         filled_MB, host_filled_MB = rows_MB.clamp_min(0), host_rows_MB.clamp_min(0)
         longest = self._first.clips.longest(host_filled_MB.flatten(), self._bank_rows(host_filled_MB, range(len(planned))))
@@ -157,6 +160,8 @@ class Stack:
         is_real_MB = rows_MB >= 0
         return replace(
             whole,
+            present={name: present_MB & is_real_MB for name, present_MB in whole.present.items()},
+            frame_masks={name: mask_MBT & is_real_MB[:, :, None] for name, mask_MBT in whole.frame_masks.items()},
             emotion=torch.where(is_real_MB, whole.emotion, -1),
             values={name: torch.where(is_real_MB, value_MB, torch.nan) for name, value_MB in whole.values.items()},
             emotion_probs=None if whole.emotion_probs is None else whole.emotion_probs * is_real_MB[:, :, None],

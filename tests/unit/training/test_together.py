@@ -8,6 +8,8 @@ from training_corpus import make_corpus
 from mer_ray.training import train
 
 NO_DROPOUT = {"name": "attention", "hidden": 16, "dropout": 0.0}
+# Statistics of batches, and reconstructions, which count the clips that have the stream.
+VAVL = {"name": "vavl", "width": 8, "num_heads": 2, "num_encoder_blocks": 1, "kernel": 3, "dropout": 0.0, "head_dropout": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,9 @@ def numbers(curve):
             "inputs": [{"encoder": "tone", "frames": True}, {"encoder": "face"}],
             "model": {"name": "early_fusion", "hidden": 16, "dropout": 0.0},
         },
+        {"inputs": [{"encoder": "tone", "frames": True}], "model": VAVL, "learning_rate": 1e-3, "seeds": [0, 1], "epochs": 2},
     ],
-    ids=["pooled", "frames_uncertainty", "ccc_focal", "early_fusion"],
+    ids=["pooled", "frames_uncertainty", "ccc_focal", "early_fusion", "batch_norm_reconstruction"],
 )
 def test_folds_and_seeds_at_once_are_those_one_by_one(framed, tmp_path, changes):
     """61 clips in 4 folds: training parts of 45 and 46 clips, whose last batches differ."""
