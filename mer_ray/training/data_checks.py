@@ -4,34 +4,51 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from mer_ray.batching import speaker_groups
 from mer_ray.core.errors import ConfigError, RunError
-from mer_ray.training.config import TrainConfig
+from mer_ray.objectives import Outcome, score
+from mer_ray.training.config import LOSS, TrainConfig
+from mer_ray.training.fitting import loss_settings
 from mer_ray.training.pairing import kept_streams
-from mer_ray.training.protocol import Partition
-from mer_ray.training.training_data import TrainingData
+from mer_ray.training.protocol import Partition, inner_partitions
+from mer_ray.training.training_data import IntArray, TrainingData
 
 
 def check_fit(config: TrainConfig, data: TrainingData, found: Sequence[Partition]) -> None:
     """Refuse what would train to nothing, or stop in the middle.
 
     Raises:
-        ConfigError: streams or options that the model does not take, or that leave a part of it untrained.
-        RunError: one class only, or an input that no clip of a whole part has.
+        ConfigError: streams or options that the model or the corpus does not take, or that leave a part of the model untrained.
+        RunError: one class only, an input that no clip of a whole part has, labels, speakers or folds that are lacking.
 
     """
     _refuse_one_class(data)
-    config.model.check_streams(data.specs)
+    _refuse_values_without_labels(data, found)
+    if config.normalise == "speaker":
+        speaker_groups(data.speaker_ids)
     _refuse_lone_modalities(data, found)
+    if config.candidates:
+        for partition in found:
+            inner = [one.test["inner"] for one in inner_partitions(config.protocol, data, partition)]
+            _refuse_undefined("select_metric", config.select_metric, data, np.concatenate(inner), partition)
     for candidate in [config.candidate(number) for number in range(len(config.candidates))] or [config]:
-        _refuse_steps_without_clips(candidate, data, found)
-    if config.modality_dropout:
-        model = config.model.build(data.specs, data.task)
-        needing = [step.name for step in model.steps if step.needs]
-        if needing:
-            raise ConfigError(
-                f"modality_dropout: this model trains steps of their own for clips that have {', '.join(needing)}; set modality_dropout: 0"
-            )
+        _check_candidate(candidate, data, found)
+
+
+def _check_candidate(config: TrainConfig, data: TrainingData, found: Sequence[Partition]) -> None:
+    config.model.check_streams(data.specs)
+    for partition in found:
+        loss_settings(config, data, partition.train)
+        if config.early_stopping and partition.dev is not None:
+            _refuse_undefined("early_stopping.metric", config.early_stopping.metric, data, partition.dev, partition)
+    _refuse_steps_without_clips(config, data, found)
+    needing = [step.name for step in config.model.build(data.specs, data.task).steps if step.needs]
+    if config.modality_dropout and needing:
+        raise ConfigError(
+            f"modality_dropout: this model trains steps of their own for clips that have {', '.join(needing)}; set modality_dropout: 0"
+        )
 
 
 def _refuse_steps_without_clips(config: TrainConfig, data: TrainingData, found: Sequence[Partition]) -> None:
@@ -45,12 +62,19 @@ def _refuse_steps_without_clips(config: TrainConfig, data: TrainingData, found: 
             for modality in {modality for step in steps for modality in step.needs}
         }
         for step in steps:
-            if not np.all([having[modality] for modality in step.needs], axis=0).any():
-                needed = " and ".join(step.needs)
+            num_taking_part = int(np.all([having[modality] for modality in step.needs], axis=0).sum())
+            needed = " and ".join(step.needs)
+            if num_taking_part == 0:
                 raise ConfigError(
                     f"paired_share: {config.paired_share:g} leaves {partition.label}, seed {seed}, no clip that has {needed}, which the "
                     f"model's step {step.name} learns from: clips with {needed} would be predicted by untrained weights; with the model "
                     f"vavl set model.audio_visual_head: false{'' if config.paired_share == 1 else ', or raise paired_share'}"
+                )
+            if config.vectorised and num_taking_part < len(partition.train):
+                raise ConfigError(
+                    f"vectorised: {len(partition.train) - num_taking_part} of the {len(partition.train)} clips of {partition.label} lack "
+                    f"{needed}, which the model's step {step.name} learns from: one fit's batch may have to leave the step out and "
+                    "another's not; set vectorised: false"
                 )
 
 
@@ -64,12 +88,30 @@ def _refuse_one_class(data: TrainingData) -> None:
         )
 
 
+def _refuse_values_without_labels(data: TrainingData, found: Sequence[Partition]) -> None:
+    for partition in found:
+        for name, value_N in data.values.items():
+            if np.isnan(value_N[partition.train]).all():
+                raise RunError(f"values: no clip of {partition.label} has a known {name}; label some, or leave {name} out of values")
+
+
+def _refuse_undefined(key: str, metric: str, data: TrainingData, rows: IntArray, partition: Partition) -> None:
+    """Refuse a metric that some clips' labels leave undefined, whatever is predicted: also where they are predicted themselves."""
+    label_N = torch.from_numpy(data.emotion_N[rows])
+    values = {name: torch.from_numpy(value_N[rows]) for name, value_N in data.values.items()}
+    if metric != LOSS and metric not in score(Outcome(label_N, label_N, values, values, len(data.task.classes))):
+        where = "dev" if partition.fold is None else f"the clips that decide for fold {partition.fold}"
+        raise RunError(f"{key}: {metric} is undefined on {where}, which have too few labels for it; choose another metric, or label some")
+
+
 def _refuse_lone_modalities(data: TrainingData, found: Sequence[Partition]) -> None:
     for partition in found:
         parts = {"train": partition.train, **({} if partition.dev is None else {"dev": partition.dev}), **partition.test}
         for stream in data.streams:
             present = {name: bool(stream.present_N[rows].any()) for name, rows in parts.items() if len(rows)}
             lacking = [name for name, has_any in present.items() if not has_any]
+            if len(lacking) == len(present):
+                raise RunError(f"inputs: no clip has {stream.spec.name} ({stream.encoder}); extract it, or leave this input out")
             if lacking:
                 where = "" if partition.fold is None else f" of fold {partition.fold}"
                 raise RunError(

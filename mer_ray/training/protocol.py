@@ -43,7 +43,8 @@ def partitions(protocol: FoldsProtocol | SplitsProtocol, data: TrainingData) -> 
         if len(partition.train) == 0:
             raise RunError(f"no labelled clip in {partition.label}; the manifest needs emotion (or the values trained on) for some of them")
         if partition.dev is not None and not (data.emotion_N[partition.dev] >= 0).any():
-            raise RunError(f"fold {partition.fold}, dev: no clip with a known emotion; set protocol.dev: none, or label some")
+            where, without = ("dev", "null") if partition.fold is None else (f"fold {partition.fold}, dev", "none")
+            raise RunError(f"{where}: no clip with a known emotion; set protocol.dev: {without}, or label some")
     return found
 
 
