@@ -20,11 +20,22 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        torch.save(state, temporary)
+        torch.save(_without_rest(state), temporary)
     except (RuntimeError, OSError) as error:
         temporary.unlink(missing_ok=True)
         raise RunError(f"{path}: cannot be written; free space there (or let it be written to), and start the run again") from error
     os.replace(temporary, path)
+
+
+def _without_rest(value: Any) -> Any:
+    """The value with tensors that are views copied: torch writes the whole storage that one looks at."""
+    if isinstance(value, torch.Tensor):
+        return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, dict):
+        return {key: _without_rest(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without_rest(one) for one in value)
+    return value
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

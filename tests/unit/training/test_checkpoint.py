@@ -15,6 +15,13 @@ def test_tensors_and_plain_values_come_back(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["last.pt"]
 
 
+def test_a_view_is_written_without_the_rest_of_its_storage(tmp_path):
+    """Vectorised fits hold slices of tensors of all fits."""
+    path, stacked = tmp_path / "last.pt", torch.arange(100_000.0).reshape(100, 1000)
+    write_checkpoint(path, {"model": {"w": stacked[7]}, "kept": [[0, {"w": stacked[8]}]]})
+    assert path.stat().st_size < 20_000 and torch.equal(read_checkpoint(path)["kept"][0][1]["w"], stacked[8])
+
+
 def test_an_exception_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "last.pt"
     write_checkpoint(path, {"epoch": 1})
