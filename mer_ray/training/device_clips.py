@@ -86,6 +86,10 @@ class _DeviceStream:
             self._clip_R = torch.repeat_interleave(
                 torch.arange(len(stream.present_N), device=device), torch.tensor(np.diff(stream.offsets_N1), device=device)
             )
+            # All partitions share the frames and those of the copies behind them: joined once, of which each has a view.
+            self._bank_TD = torch.cat([one.x_RD for one in (self, *self.copies)]) if self.copies else self.x_RD
+            for one, x_TD in zip((self, *self.copies), torch.split(self._bank_TD, self._num_rows()), strict=True):
+                one.x_RD = x_TD
 
     def fit(self, clips_N: Tensor) -> Normalisation:
         """Statistics of the rows of some clips."""
@@ -98,16 +102,17 @@ class _DeviceStream:
 
     def bank(self, normalisation: Normalisation, group_N: Tensor) -> FrameBank:
         """The frames with what normalises them, those of the copies behind them."""
-        values, starts, lengths, num_rows = [], [], [], 0
-        for one in (self, *self.copies):
+        starts, lengths, num_before = [], [], np.cumsum([0, *self._num_rows()]).tolist()
+        for one, num_rows in zip((self, *self.copies), num_before, strict=False):
             assert one.starts_N is not None
-            values.append(one.x_RD)
             starts.append(one.starts_N + num_rows)
             lengths.append(one.host_lengths_N)
-            num_rows += len(one.x_RD)
         host_lengths = torch.cat(lengths)
-        groups = group_N.repeat(len(values))
-        return FrameBank(torch.cat(values), torch.cat(starts), host_lengths.to(self.x_RD.device), host_lengths, normalisation, groups)
+        groups = group_N.repeat(len(lengths))
+        return FrameBank(self._bank_TD, torch.cat(starts), host_lengths.to(self.x_RD.device), host_lengths, normalisation, groups)
+
+    def _num_rows(self) -> list[int]:
+        return [len(one.x_RD) for one in (self, *self.copies)]
 
     def _rows_of(self, clips_N: Tensor) -> Tensor:
         kept_N = clips_N & self.present_N

@@ -11,7 +11,10 @@ from mer_ray.store.catalog import resolve_encoder
 from mer_ray.store.layout import open_store
 from mer_ray.store.reader import read_sequences
 from mer_ray.training import train
+from mer_ray.training.communicator import Communicator
 from mer_ray.training.loading import load_training_data
+from mer_ray.training.protocol import partitions
+from mer_ray.training.worker import make_worker
 
 INPUTS = [{"encoder": "tone", "frames": True}, {"encoder": "face", "frames": True, "max_frames": 3}]
 
@@ -41,6 +44,14 @@ def test_batches_hold_the_stored_frames_normalised_by_the_real_frames_of_the_tra
         assert np.allclose(x_BTD[place, : len(frames)], frames, atol=1e-4)
         assert mask_BT[place].tolist() == [True] * len(frames) + [False] * (x_BTD.shape[1] - len(frames))
         assert not x_BTD[place, len(frames) :].any()
+
+
+def test_all_partitions_share_the_stored_frames(framed):
+    config = framed.config(inputs=INPUTS)
+    data = load_training_data(config)
+    clips = make_worker(config, data, Communicator(), torch.device("cpu")).clips
+    banks = [clips.normalised(partition.train)[0].frames["tone"] for partition in partitions(config.protocol, data)]
+    assert len({bank.values_TD.data_ptr() for bank in banks}) == 1 and len({float(bank.normalisation.mean_D.sum()) for bank in banks}) == 4
 
 
 def test_max_frames_cuts_clips_and_those_that_lack_or_failed_have_none(framed):
