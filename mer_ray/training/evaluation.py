@@ -84,7 +84,7 @@ def prediction_loss(predicted: Predicted, data: TrainingData, value_weight: floa
     log_probs_NC = np.log(np.maximum(predicted.probs_NC[known_N], np.finfo(np.float32).tiny))
     loss = float(-(wanted_NC[known_N] * log_probs_NC).sum() / wanted_NC[known_N].sum())
     for name, value_N in predicted.values.items():
-        errors_N = (value_N - data.values[name][rows])[~np.isnan(data.values[name][rows])]
+        errors_N = (value_N.astype(np.float64) - data.values[name][rows])[~np.isnan(data.values[name][rows])]
         loss += value_weight * float(np.square(errors_N).mean()) if len(errors_N) else 0.0
     return loss
 

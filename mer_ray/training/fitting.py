@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -54,7 +55,7 @@ def fit(learner: "Learner", keeper: Keeper) -> None:
     """Train to the last epoch, or until dev has not improved for `patience` epochs, from wherever the keeper left off.
 
     Raises:
-        RunError: the loss is no longer finite.
+        RunError: the loss or the predictions are no longer finite.
 
     """
     learner.resume(keeper)
@@ -156,13 +157,16 @@ class Learner:
             if objective.log_variances is not None:
                 names = [f"log_variance_{term_name(self.model, step, term)}" for term in objective.terms]
                 terms |= dict(zip(names, objective.log_variances.detach().tolist(), strict=False))
-        if not math.isfinite(loss):
-            raise RunError(
-                f"{self.partition.label}, seed {self.seed}, epoch {epoch}: the loss is {loss}; lower learning_rate "
-                f"(now {self.config.learning_rate:g}){'' if self.config.gradient_clip else ', or set gradient_clip: 1.0'}"
-            )
+        if not math.isfinite(loss) or not all(map(math.isfinite, terms.values())):
+            raise self._diverged(epoch, f"the loss is {loss}")
         start = {"fold": self.partition.fold, "seed": self.seed, "epoch": epoch, "train_loss": loss}
         return {**start, **terms, "learning_rate": next(iter(self.parts.values())).learning_rate, "seconds": seconds}
+
+    def _diverged(self, epoch: int, what: str) -> RunError:
+        return RunError(
+            f"{self.partition.label}, seed {self.seed}, epoch {epoch}: {what}; lower learning_rate "
+            f"(now {self.config.learning_rate:g}){'' if self.config.gradient_clip else ', or set gradient_clip: 1.0'}"
+        )
 
     def _own_parts(self, rows_B: Tensor) -> list[Tensor]:
         """The worker's rows of a global batch, in the parts that are computed one after the other; some may be empty."""
@@ -209,8 +213,16 @@ class Learner:
         return {name: prediction_loss(one, self.data, weight) for name, one in {"train_loss": train, "dev_loss": dev}.items()}
 
     def predict(self, rows: IntArray) -> Predicted:
-        """Predict rows with the model as it is."""
-        return predict_rows(self.model, self.clips, rows, self.dtype, self.communicator)
+        """Predict rows with the model as it is.
+
+        Raises:
+            RunError: it predicts nothing finite, which the loss of the last epoch does not show: its last step came after it.
+
+        """
+        predicted = predict_rows(self.model, self.clips, rows, self.dtype, self.communicator)
+        if not all(np.isfinite(one).all() for one in (predicted.probs_NC, *predicted.values.values())):
+            raise self._diverged(min(len(self.history), self.config.epochs - 1), "predictions are not finite")
+        return predicted
 
     def finish_epoch(self, row: dict[str, Any], keeper: Keeper) -> None:
         """Score dev, append the epoch to the history, keep its weights where it is among the best, and its state where it is time to."""

@@ -95,6 +95,14 @@ def test_a_loss_that_is_not_finite_names_fold_epoch_and_learning_rate(corpus):
         trained(make_learner(corpus, learning_rate=1e30, gradient_clip=None))
 
 
+@pytest.mark.parametrize("dev", ["none", "next_fold"])
+def test_a_last_step_that_diverges_is_told_though_the_loss_before_it_was_finite(corpus, dev):
+    protocol = {"name": "folds", "dev": dev}
+    learner = make_learner(corpus, learning_rate=1e30, gradient_clip=None, epochs=1, batch_size=100, protocol=protocol)
+    with pytest.raises(RunError, match=r"fold 0, seed 0, epoch 0: predictions are not finite; lower learning_rate \(now 1e\+30\)"):
+        trained(learner).predict(learner.partition.test["test"])
+
+
 def test_predictions_sum_to_one_and_attention_leaves_out_missing_streams(corpus):
     learner = trained(make_learner(corpus))
     rows = np.arange(61)
