@@ -115,7 +115,8 @@ def _with_known_precision(config: TrainConfig) -> TrainConfig:
 def _finish(config: TrainConfig, data: TrainingData, folder: RunFolder, found: list[Partition], start_s: float) -> RunSummary:
     """Pool the predictions of all fits, score them, and mark the run as complete."""
     fits = [folder.fit_folder(partition.fold, seed) for partition in found for seed in config.seeds]
-    pooled = pa.concat_tables([fit.predictions() for fit in fits])
+    # Folds may have chosen candidates of other models: what one of them does not tell is null.
+    pooled = pa.concat_tables([fit.predictions() for fit in fits], promote_options="default")
     names = dict.fromkeys(pooled["split"].to_pylist())
     tables = {split: pooled.filter(pc.equal(pooled["split"], split)) for split in names}
     for split, table in tables.items():

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -10,7 +11,7 @@ from training_corpus import CLASSES, make_corpus
 from mer_ray.core.batch import TaskSpec
 from mer_ray.core.errors import RunError
 from mer_ray.core.predictions import predictions_schema
-from mer_ray.training import train
+from mer_ray.training import selection, train
 from mer_ray.training.train import plan_training
 
 
@@ -80,6 +81,18 @@ def test_candidates_are_chosen_for_each_fold_and_recorded(corpus):
     assert all(one["candidate"] == 1 and one["changes"]["epochs"] == 25 and len(one["scores"]) == 2 for one in summary.facts["chosen"])
     rows = (config.out / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == 4 * 25 and summary.scores["test"]["mean"]["uar"] > 0.7
+
+
+def test_folds_may_choose_other_models(corpus, monkeypatch):
+    """The second fold's choice has no gates: their column is null there."""
+    scores = iter([1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
+    monkeypatch.setattr(selection, "_score_candidate", lambda *_: next(scores))
+    models = [{"model": {"name": "hierarchical", "hidden": 8}}, {"model": {"name": "lmf", "hidden": 8}}]
+    config = corpus.config(candidates=models, epochs=1)
+    assert [one["candidate"] for one in train(config).facts["chosen"]] == [0, 1, 0, 0]
+    table = pq.read_table(config.out / "predictions" / "test.parquet")
+    is_second = pc.equal(table["fold"], 1)
+    assert table["model_gate_valence"].is_null().equals(is_second) and table["valence"].null_count == 0
 
 
 def test_a_complete_run_says_so_and_is_left_alone(corpus):
