@@ -52,6 +52,8 @@ def run_fits_on_ray(config: TrainConfig, data: TrainingData, folder: RunFolder) 
     low, high = config.worker_range
     # Ray's own annotation lacks the pair.
     workers: Any = low if low == high else (low, high)
+    # An error that a killed run left there is none of this one.
+    shutil.rmtree(scratch, ignore_errors=True)
     with ray_session():
         trainer = TorchTrainer(
             _run_worker,

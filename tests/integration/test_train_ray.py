@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from training_corpus import TrainingCorpus, make_corpus
 
+from mer_ray.core.artefacts import write_json
 from mer_ray.core.errors import ClusterError, RunError
 from mer_ray.training import train
+from mer_ray.training.ray_trainer import ERROR_NAME
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -65,6 +67,9 @@ def test_an_error_of_the_workers_arrives_as_it_was_raised(ray_cluster, corpus):
     with pytest.raises(RunError, match=r"fold 0, seed 0, epoch \d: the loss is (nan|inf); lower learning_rate"):
         train(config)
     assert not (config.out / "ray").exists()
+    write_json(config.out / "ray" / ERROR_NAME, {"kind": "RunError", "message": "left by a killed driver"})
+    with pytest.raises(RunError, match="the loss is"):
+        train(config)
 
 
 def test_more_workers_than_cpus_is_an_error_and_not_a_wait(ray_cluster, corpus):
