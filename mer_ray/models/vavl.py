@@ -144,7 +144,7 @@ class Vavl(FusionModel):
         super().__init__(streams, task)
         self.reconstruction_weight = config.reconstruction_weight
         self.specs = {spec.modality: spec for modality in ORDER for spec in streams if spec.modality == modality}
-        num_outputs = len(task.classes) + len(task.values)
+        self.num_outputs = num_outputs = len(task.classes) + len(task.values)
         self.encoders = nn.ModuleDict({modality: ModalityEncoder(config, spec.dim) for modality, spec in self.specs.items()})
         is_split = not config.shared and len(self.specs) == 2
         stacks = list(self.specs) if is_split else ["shared"]
@@ -184,7 +184,7 @@ class Vavl(FusionModel):
         """Predict each clip from what it has."""
         represented = {modality: self._represent(batch, modality) for modality in self.specs}
         decisions = {modality: self._decode(self.heads[modality](h_BH)) for modality, h_BH in represented.items()}
-        found = self._decode(torch.zeros_like(next(iter(self.heads.values()))(next(iter(represented.values())))))
+        found = self._decode(next(iter(represented.values())).new_zeros(batch.num_clips, self.num_outputs))
         for modality, one in decisions.items():
             found = _choose(batch.present[self.specs[modality].name], one, found)
         if len(self.specs) == 1:

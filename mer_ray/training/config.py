@@ -89,9 +89,10 @@ class TrainConfig(PluginHost):
     goes on with fewer while a machine is lost. `num_parallel_fits` > 1 spreads folds and seeds over the cluster instead, a worker each.
     `vectorised` trains the seeds, and the folds of equally many batches, as one computation.
 
-    `batch_size` clips make one step of the optimisers, computed in `accumulate` parts. `modality_dropout` hides each modality of a
-    training clip with this probability. `paired_share` of the training clips with several modalities keep all of them; each other one
-    keeps one, drawn once per fit. `keep_best` epochs by the metric of early stopping leave their weights in the run.
+    `batch_size` clips make one step of the optimisers, computed in `accumulate` parts; batch statistics (vavl has them) are of a part.
+    `modality_dropout` hides each modality of a training clip with this probability. `paired_share` of the training clips with several
+    modalities keep all of them; each other one keeps one, drawn once per fit. `keep_best` epochs by the metric of early stopping leave
+    their weights in the run.
     """
 
     manifest: Path = where_or_how_fast()

@@ -2,7 +2,7 @@
 
 Every parameter of M models is one tensor (M, ...), of which each model holds its slice: one step moves all of them, and each learner
 scores, saves and resumes as if it trained alone. With dropout off the numbers are those of one fit after the other, up to rounding;
-dropout draws another random stream.
+dropout draws another random stream, and yet another one where a killed training goes on.
 
 Shapes: M fits, B rows of a batch, T terms of a step's loss.
 """
