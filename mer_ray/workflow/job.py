@@ -81,7 +81,8 @@ def load_job(path: Path, overrides: list[str]) -> Job:
 
 def _read(path: Path, overrides: list[str]) -> JobFile:
     """The file with all its variables in `vars`."""
-    data = load_yaml(path)
+    # Another list of files brings other variables, so that it comes before what is said of them.
+    data = apply_overrides(load_yaml(path), [one for one in overrides if one.partition("=")[0].split(".")[0] == "vars_from"])
     file = parse_config(JobFile, data, str(path))
     variables: dict[str, Any] = {}
     for name in file.vars_from:
