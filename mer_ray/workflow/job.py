@@ -1,7 +1,7 @@
 """A job file: variables and a list of steps, each a verb with its config; all are checked before the first one starts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,10 +45,11 @@ class JobStep(Config):
 
 @dataclass(frozen=True)
 class Step:
-    """One verb with its checked config."""
+    """One verb with its checked config, and the step as it stands in the job file; None where another job's steps stand for it."""
 
     verb: Verb[Any]
     config: Any
+    written: dict[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, .
                 yield from _steps_of_job(path, data, variables, trail, faults, prefix)
             else:
                 verb = VERBS[tag.verb]
-                yield Step(verb, parse_config(verb.config_class, variables.fill_in(data), where, prefix))
+                config = parse_config(verb.config_class, variables.fill_in(data), where, prefix)
+                yield Step(verb, config, step if len(trail) == 1 else None)
         except ConfigError as error:
             faults.append(str(error))
 
