@@ -81,7 +81,7 @@ def digest_of(value: Any) -> str:
 class _YamlLoader(yaml.SafeLoader):
     """YAML says that keys are unique; PyYAML takes the last of two and says nothing."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Look at the keys as they are written: those of a merge (`<<`) come later, and may be replaced."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen = set()
