@@ -70,7 +70,8 @@ class EncoderRecord(Config):
     @property
     def adds_noise(self) -> bool:
         """Whether the parts say of each clip at which ratio noise was added to its sound."""
-        return self.modality == "audio" and self.degrade is not None and self.degrade.get("noise") is not None
+        degrade = self.degrade or {}
+        return self.modality == "audio" and degrade.get("noise") is not None and "audio" not in degrade.get("without", ())
 
 
 def write_record(store: Store, corpus: str, record: EncoderRecord) -> None:
