@@ -1,5 +1,6 @@
 """A job file: variables and a list of steps, each a verb with its config; all are checked before the first one starts."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +104,7 @@ def _check_variables(variables: dict[str, Any], overrides: list[str], where: str
 
 def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, ...], faults: list[str]) -> Iterator[Step]:
     """The steps of one file that are sound; the faults of the others are added."""
-    where = str(path)
+    where = variables.where
     for number, step in enumerate(file.steps):
         prefix = f"steps.{number}."
         try:
@@ -122,14 +123,17 @@ def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, .
 def _steps_of_job(
     path: Path, data: dict[str, Any], outer: Variables, trail: tuple[Path, ...], faults: list[str], prefix: str
 ) -> Iterator[Step]:
-    step = parse_config(JobStep, {**data, "job": outer.fill_in(data.get("job"))} if "job" in data else data, str(path), prefix)
+    where = outer.where
+    step = parse_config(JobStep, {**data, "job": outer.fill_in(data.get("job"))} if "job" in data else data, where, prefix)
     inner = path.parent / step.job
     if not inner.is_file():
-        raise ConfigError(f"{path}: {prefix}job: {inner}: no such job file; it is named from the folder of {path.name}")
+        raise ConfigError(f"{where}: {prefix}job: {inner}: no such job file; it is named from the folder of {path.name}")
     if inner.resolve() in trail:
-        raise ConfigError(f"{path}: {prefix}job: {step.job}: this job runs itself; leave the step out")
+        raise ConfigError(f"{where}: {prefix}job: {step.job}: this job runs itself; leave the step out")
     file = _read(inner, [])
-    variables = Variables(file.vars, str(inner), given=step.vars, outer=outer)
+    # Several steps often run the same job.
+    here = f"{where}: {prefix.removesuffix('.')} runs {os.path.normpath(inner)}"
+    variables = Variables(file.vars, here, given=step.vars, outer=outer)
     yield from _steps(inner, file, variables, (*trail, inner.resolve()), faults)
 
 

@@ -98,7 +98,10 @@ def test_a_wrong_job_within_a_job_says_what_is_wrong(outer: Path, change: str, e
 def test_faults_of_all_jobs_come_at_once(outer: Path):
     with pytest.raises(ConfigError) as caught:
         load_job(outer, ["steps.0.vars.seed=much", "steps.1.vars.seed=more"])
-    assert len(str(caught.value).splitlines()) == 2
+    part = outer.parent / "parts/part.yaml"
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{outer}: steps.0 runs {part}: steps.0.seed: ") and "'much'" in first
+    assert second.startswith(f"{outer}: steps.1 runs {part}: steps.0.seed: ") and "'more'" in second
 
 
 def test_two_jobs_that_run_each_other_are_refused(outer: Path):
