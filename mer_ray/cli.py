@@ -279,14 +279,16 @@ def evaluate(
     else:
         given["predictions"] = sources or None
     flags = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
-    if noise or config_file or out is not None or print_config or dry_run:
+    data = {**apply_overrides(load_yaml(Path(config_file[0])) if config_file else {}, overrides), **flags}
+    if noise or print_config or dry_run or data.get("out") is not None or data.get("noise") is not None:
         _run_verb("evaluate", [*config_file, *overrides], print_config, dry_run, flags, {})
         return
     from mer_ray.prediction.evaluate import score_predictions
     from mer_ray.prediction.evaluation_config import ScoringConfig
 
-    config = parse_config(ScoringConfig, {**apply_overrides({}, overrides), **flags}, "mer-ray evaluate")
-    _show(score_predictions(config).tables(), _console())
+    # Scores that go nowhere.
+    data = {key: value for key, value in data.items() if key not in ("out", "noise")}
+    _show(score_predictions(parse_config(ScoringConfig, data, "mer-ray evaluate")).tables(), _console())
 
 
 @app.command()

@@ -78,17 +78,32 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+class _YamlLoader(yaml.SafeLoader):
+    """YAML says that keys are unique; PyYAML takes the last of two and says nothing."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Look at the keys as they are written: those of a merge (`<<`) come later, and may be replaced."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        ConfigError: no such file, not YAML, or not a mapping.
+        ConfigError: no such file, not YAML, a key that is there twice, or not a mapping.
 
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such config file")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
@@ -136,7 +151,7 @@ def _list_item(target: Any, key: str, parent: str) -> Any:
         raise ConfigError(f"override {parent}.{key}: {parent} is {target!r}, which has no parts")
     if not target:
         raise ConfigError(f"override {parent}.{key}: {parent} is an empty list")
-    if not key.isdigit() or int(key) >= len(target):
+    if not key.isdecimal() or int(key) >= len(target):
         raise ConfigError(f"override {parent}.{key}: {parent} is a list of {len(target)}: write {parent}.0 to {parent}.{len(target) - 1}")
     return target[int(key)]
 

@@ -72,11 +72,18 @@ class DegradationConfig(Config):
 
     def more_identity(self) -> dict[str, Any]:
         """The content of the noise files, and never their folder."""
+        return {"noise": self.noise_digest()}
+
+    def noise_digest(self) -> str | None:
+        """Which noise it is: the version of computed noise, or the content of the recordings; None without any.
+
+        Raises:
+            ConfigError: as `digest_noise`.
+
+        """
         if self.noise is None:
-            return {"noise": None}
-        if self.noise == SPEECH_LIKE:
-            return {"noise": f"{SPEECH_LIKE}/{SPEECH_LIKE_VERSION}"}
-        return {"noise": digest_noise(Path(self.noise))}
+            return None
+        return f"{SPEECH_LIKE}/{SPEECH_LIKE_VERSION}" if self.noise == SPEECH_LIKE else digest_noise(Path(self.noise))
 
     def of(self, modality: Modality) -> "DegradationConfig | None":
         """What of it concerns one modality; None where nothing does."""

@@ -5,7 +5,6 @@ Shapes: T samples.
 
 import threading
 from collections import OrderedDict
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +27,14 @@ class _Recordings:
     """The recordings that were decoded last, in this process."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int], FloatArray] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, int, int], FloatArray] = OrderedDict()
         self._num_bytes = 0
         self._lock = threading.Lock()
 
     def get(self, path: Path, sample_rate_hz: int, limits: MediaLimits) -> FloatArray:
-        key = (str(path), sample_rate_hz)
+        # A process outlives an extraction, and the identity of the next one is that of the files as they are then.
+        status = path.stat()
+        key = (str(path), status.st_size, status.st_mtime_ns, sample_rate_hz)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -59,7 +60,7 @@ def take_noise(folder: Path, num_samples: int, sample_rate_hz: int, seed: int, l
         MediaError: a recording cannot be decoded, or all that were drawn are silent.
 
     """
-    files = _files(folder)
+    files = noise_files(folder)
     random = np.random.default_rng(seed)
     for _ in range(MAX_DRAWS):
         path, share = files[int(random.integers(len(files)))], random.random()
@@ -69,12 +70,6 @@ def take_noise(folder: Path, num_samples: int, sample_rate_hz: int, seed: int, l
         if np.ptp(excerpt_T) > 0:
             return excerpt_T
     raise MediaError(f"noise: {folder}: {MAX_DRAWS} excerpts were drawn and all are silent; remove silent recordings from it")
-
-
-@lru_cache(maxsize=16)
-def _files(folder: Path) -> tuple[Path, ...]:
-    """Listed once: there are thousands of clips, and the identity of the folder is that of the start."""
-    return noise_files(folder)
 
 
 def _decode(path: Path, sample_rate_hz: int, limits: MediaLimits) -> FloatArray:

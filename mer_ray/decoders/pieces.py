@@ -1,6 +1,7 @@
 """A long clip in consecutive pieces, so that its frames need not lie in memory all at once."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import overload
 
 from mer_ray.core.media_types import Audio, AudioFormat, Clip, FrameFormat, Frames
@@ -72,4 +73,4 @@ def _sound_pieces(clip: Clip, wanted: AudioFormat, limits: MediaLimits, piece_s:
     if isinstance(audio, Audio):
         num_samples = max(1, round(piece_s * audio.sample_rate_hz))
         for begin in range(0, len(audio.samples), num_samples):
-            yield Audio(audio.samples[begin : begin + num_samples], audio.sample_rate_hz)
+            yield replace(audio, samples=audio.samples[begin : begin + num_samples])

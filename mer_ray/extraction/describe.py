@@ -23,5 +23,6 @@ def describe_encoder(config: EncoderConfig, encoder: Encoder) -> EncoderRecord:
         detects_faces=isinstance(config.input_format, FrameFormat) and isinstance(config.input_format.faces, DetectedFaces),
         versions=versions(),
         weights_digest=config.weights_digest(),
+        noise_digest=None if config.degradation is None else config.degradation.noise_digest(),
         licence=encoder.licence,
     )

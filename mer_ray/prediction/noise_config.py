@@ -33,7 +33,8 @@ class NoiseConfig(MediaConfig):
     @model_validator(mode="after")
     def _name_each_once(self) -> Self:
         for key in ("snr_db", "blur", "without"):
-            listed = getattr(self, key) or ()
+            # As they are shown: a condition is known by its name.
+            listed = [one if isinstance(one, str) else f"{one:zg}" for one in getattr(self, key) or ()]
             if len(set(listed)) < len(listed):
                 raise ValueError(f"{key}: names one twice")
         self.noise_at(0.0)

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from mer_ray.core.degradation import DegradationConfig
+from mer_ray.core.degradation import SPEECH_LIKE, DegradationConfig
 from mer_ray.core.errors import StoreError
 from mer_ray.store.catalog import list_encoders
 from mer_ray.store.layout import Store
@@ -17,12 +18,14 @@ PLACES = ("weights", "file")
 def find_copy(store: Store, corpus: str, clean: EncoderRecord, degrade: DegradationConfig) -> EncoderRecord:
     """The copy of `clean` whose media suffered exactly this; `degrade` is what concerns its modality.
 
+    Recordings of noise are told by their content; where they are not at hand, or a store of before does not tell, by their folder.
+
     Raises:
         StoreError: there is none, or several; the message names the extraction that makes it.
 
     """
     copies = [record for record in list_encoders(store, corpus) if record.degrade is not None and _is_copy(record, clean)]
-    found = [record for record in copies if _suffered(record) == degrade]
+    found = [record for record in copies if _suffered_this(record, degrade)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -43,8 +46,15 @@ def _is_copy(record: EncoderRecord, clean: EncoderRecord) -> bool:
     return alike and _settings(record.config) == _settings(clean.config)
 
 
-def _suffered(record: EncoderRecord) -> DegradationConfig | None:
-    return DegradationConfig.model_validate(record.degrade).of(record.modality)
+def _suffered_this(record: EncoderRecord, degrade: DegradationConfig) -> bool:
+    suffered = DegradationConfig.model_validate(record.degrade).of(record.modality)
+    if suffered is None or degrade.noise is None or record.noise_digest is None or not _is_at_hand(degrade.noise):
+        return suffered == degrade
+    return suffered.model_copy(update={"noise": degrade.noise}) == degrade and record.noise_digest == degrade.noise_digest()
+
+
+def _is_at_hand(noise: str) -> bool:
+    return noise == SPEECH_LIKE or Path(noise).is_dir()
 
 
 def _settings(config: Any) -> Any:

@@ -30,8 +30,8 @@ class EncoderRecord(Config):
 
     `identity` is a sha256 in hex and `key` follows from it; `config` holds the identity fields. `rate_hz` is the frame
     rate that sequences were pooled to, `frame_s` the seconds between frames; None where it differs from clip to clip.
-    `degrade` in `config` says what the media suffered. `detects_faces`: the parts say of each clip in which share of its frames no
-    face was found.
+    `degrade` in `config` says what the media suffered, `noise_digest` which noise that was: recordings by their content, and never by
+    their folder. `detects_faces`: the parts say of each clip in which share of its frames no face was found.
     """
 
     name: str
@@ -47,6 +47,7 @@ class EncoderRecord(Config):
     detects_faces: bool = False
     versions: dict[str, str] = Field(default_factory=dict)
     weights_digest: str | None = None
+    noise_digest: str | None = None
     licence: str | None = None
 
     @model_validator(mode="after")
@@ -70,7 +71,8 @@ class EncoderRecord(Config):
     @property
     def adds_noise(self) -> bool:
         """Whether the parts say of each clip at which ratio noise was added to its sound."""
-        return self.modality == "audio" and self.degrade is not None and self.degrade.get("noise") is not None
+        degrade = self.degrade or {}
+        return self.modality == "audio" and degrade.get("noise") is not None and "audio" not in degrade.get("without", ())
 
 
 def write_record(store: Store, corpus: str, record: EncoderRecord) -> None:

@@ -16,7 +16,7 @@ from mer_ray.encoders.fetching import Fetched, Need, fetch_need, list_needs, nee
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.transcription import TranscribeConfig
 from mer_ray.extraction.transcription_model import COMPANIONS
-from mer_ray.workflow.job import load_job
+from mer_ray.workflow.job import Step, load_job
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class FetchSummary:
 def fetch_job(path: Path, overrides: Sequence[str], to: Path) -> FetchSummary:
     """Copy weights, adapters and face detectors of all extract and transcribe steps of a job (or of one such config) to `to`.
 
-    What is there already is not copied again. The copy of the job says `vars` as it was, and the new paths.
+    What is there already is not copied again. The copy of the job says `vars` and its own steps as they were, with the new paths; it holds
+    the variables of other files and the steps of other jobs itself, as it does not lie beside these.
 
     Raises:
         ConfigError: no such job, or one with faults; nothing in it reads weights.
@@ -57,10 +58,8 @@ def fetch_job(path: Path, overrides: Sequence[str], to: Path) -> FetchSummary:
     fetcher = _Fetcher(to)
     if "steps" in data:
         job = load_job(path, list(overrides))
-        new: dict[str, Any] = {
-            **data,
-            "steps": [fetcher.fetch(raw, step.config) for raw, step in zip(data["steps"], job.steps, strict=True)],
-        }
+        steps = [fetcher.fetch(_as_written(step), step.config) for step in job.steps]
+        new: dict[str, Any] = {**({"vars": job.vars} if job.vars else {}), "steps": steps}
     else:
         config_class: type[ExtractConfig | TranscribeConfig] = ExtractConfig if "encoders" in data else TranscribeConfig
         new = fetcher.fetch(data, parse_config(config_class, data, str(path)))
@@ -68,6 +67,10 @@ def fetch_job(path: Path, overrides: Sequence[str], to: Path) -> FetchSummary:
         raise ConfigError(f"{path}: no step of it reads weights; there is nothing to fetch")
     write_text(target, yaml.safe_dump(new, sort_keys=False, allow_unicode=True))
     return FetchSummary(target, tuple(fetcher.fetched.values()))
+
+
+def _as_written(step: Step) -> dict[str, Any]:
+    return step.written or {"verb": step.verb.name, **step.config.model_dump(mode="json", exclude_unset=True)}
 
 
 class _Fetcher:

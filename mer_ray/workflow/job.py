@@ -1,7 +1,8 @@
 """A job file: variables and a list of steps, each a verb with its config; all are checked before the first one starts."""
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,10 +46,11 @@ class JobStep(Config):
 
 @dataclass(frozen=True)
 class Step:
-    """One verb with its checked config."""
+    """One verb with its checked config, and the step as it stands in the job file; None where another job's steps stand for it."""
 
     verb: Verb[Any]
     config: Any
+    written: dict[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def load_job(path: Path, overrides: list[str]) -> Job:
 
 def _read(path: Path, overrides: list[str]) -> JobFile:
     """The file with all its variables in `vars`."""
-    data = load_yaml(path)
+    # Another list of files brings other variables, so that it comes before what is said of them.
+    data = apply_overrides(load_yaml(path), [one for one in overrides if one.partition("=")[0].split(".")[0] == "vars_from"])
     file = parse_config(JobFile, data, str(path))
     variables: dict[str, Any] = {}
     for name in file.vars_from:
@@ -101,7 +104,7 @@ def _check_variables(variables: dict[str, Any], overrides: list[str], where: str
 
 def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, ...], faults: list[str]) -> Iterator[Step]:
     """The steps of one file that are sound; the faults of the others are added."""
-    where = str(path)
+    where = variables.where
     for number, step in enumerate(file.steps):
         prefix = f"steps.{number}."
         try:
@@ -111,7 +114,8 @@ def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, .
                 yield from _steps_of_job(path, data, variables, trail, faults, prefix)
             else:
                 verb = VERBS[tag.verb]
-                yield Step(verb, parse_config(verb.config_class, variables.fill_in(data), where, prefix))
+                config = parse_config(verb.config_class, variables.fill_in(data), where, prefix)
+                yield Step(verb, config, step if len(trail) == 1 else None)
         except ConfigError as error:
             faults.append(str(error))
 
@@ -119,14 +123,17 @@ def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, .
 def _steps_of_job(
     path: Path, data: dict[str, Any], outer: Variables, trail: tuple[Path, ...], faults: list[str], prefix: str
 ) -> Iterator[Step]:
-    step = parse_config(JobStep, {**data, "job": outer.fill_in(data.get("job"))} if "job" in data else data, str(path), prefix)
+    where = outer.where
+    step = parse_config(JobStep, {**data, "job": outer.fill_in(data.get("job"))} if "job" in data else data, where, prefix)
     inner = path.parent / step.job
     if not inner.is_file():
-        raise ConfigError(f"{path}: {prefix}job: {inner}: no such job file; it is named from the folder of {path.name}")
+        raise ConfigError(f"{where}: {prefix}job: {inner}: no such job file; it is named from the folder of {path.name}")
     if inner.resolve() in trail:
-        raise ConfigError(f"{path}: {prefix}job: {step.job}: this job runs itself; leave the step out")
+        raise ConfigError(f"{where}: {prefix}job: {step.job}: this job runs itself; leave the step out")
     file = _read(inner, [])
-    variables = Variables(file.vars, str(inner), given=step.vars, outer=outer)
+    # Several steps often run the same job.
+    here = f"{where}: {prefix.removesuffix('.')} runs {os.path.normpath(inner)}"
+    variables = Variables(file.vars, here, given=step.vars, outer=outer)
     yield from _steps(inner, file, variables, (*trail, inner.resolve()), faults)
 
 

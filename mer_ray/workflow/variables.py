@@ -15,7 +15,8 @@ OPTIONAL = re.compile(r"\$\{([^}]*)\?\}")
 class Variables:
     """A job file's own variables, and those that reach it from the job that runs it, which stand in place of its own.
 
-    `given` stand in the step that runs this job and may refer to variables of `outer`; they must be variables of this job.
+    `given` stand in the step that runs this job and may refer to variables of `outer`; they must be variables of this job. One that is
+    null has no value here, whatever `outer` and the job itself say; `name: ${other?}` counts as not given where `other` has no value.
 
     Raises:
         ConfigError: `given` names a variable that this job lacks.
@@ -23,10 +24,11 @@ class Variables:
     """
 
     def __init__(self, own: Mapping[str, Any], where: str, *, given: Mapping[str, Any] | None = None, outer: "Variables | None" = None):
-        self.own, self.where, self.given, self.outer = own, where, given or {}, outer
-        for name in self.given:
+        self.own, self.where, self.outer = own, where, outer
+        for name in given or {}:
             if name not in own:
                 raise ConfigError(f"{where}: vars.{name}: unknown variable{nearest(name, list(own))}")
+        self.given = {name: value for name, value in (given or {}).items() if outer is None or not outer._is_left_out(value)}
 
     def fill_in(self, value: Any, trail: tuple[str, ...] = ()) -> Any:
         """The value with its references replaced; one that is the whole string keeps the variable's type.
@@ -34,7 +36,8 @@ class Variables:
         `key: ${name?}` is left out where the variable has no value.
 
         Raises:
-            ConfigError: a name that is no variable, one without a value, or variables that refer to each other in a circle.
+            ConfigError: a name that is no variable, one without a value, a list or mapping within a string, or variables that refer to
+                each other in a circle.
 
         """
         if isinstance(value, dict):
@@ -46,19 +49,27 @@ class Variables:
         whole = REFERENCE.fullmatch(value)
         if whole:
             return self._look_up(whole[1], trail)
-        return REFERENCE.sub(lambda match: str(self._look_up(match[1], trail)), value)
+        return REFERENCE.sub(lambda match: self._as_text(match[1], self._look_up(match[1], trail)), value)
+
+    def _as_text(self, name: str, value: Any) -> str:
+        if isinstance(value, (list, dict)):
+            raise ConfigError(f"{self.where}: ${{{name}}} is {value!r}, which cannot stand within a string; make it the whole value")
+        # As YAML writes it.
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
     def _look_up(self, name: str, trail: tuple[str, ...]) -> Any:
+        if name.endswith("?"):
+            raise ConfigError(f"{self.where}: ${{{name}}}: only the whole value of a key can be left out; write ${{{name[:-1]}}}")
         if name in trail:
             raise ConfigError(f"{self.where}: vars.{name}: refers to itself: {' -> '.join((*trail[trail.index(name) :], name))}")
-        if name in self.given:
+        if self.given.get(name) is not None:
             assert self.outer is not None
-            return self.outer.fill_in(self.given[name])
-        if self.outer is not None and self.outer._has(name):
+            return self.outer.fill_in(_plain(self.given[name]))
+        if name not in self.given and self.outer is not None and self.outer._has(name):
             return self.outer._look_up(name, ())
         if name not in self.own:
             raise ConfigError(f"{self.where}: ${{{name}}} is not among vars. Known: {', '.join(sorted(self.own)) or 'none'}")
-        if self.own[name] is None:
+        if name in self.given or self.own[name] is None:
             raise ConfigError(f"{self.where}: vars.{name} has no value; set it with vars.{name}=... on the command line or in the file")
         return self.fill_in(self.own[name], (*trail, name))
 
@@ -67,7 +78,9 @@ class Variables:
         return optional is not None and optional[1] in self.own and not self._has(optional[1])
 
     def _has(self, name: str) -> bool:
-        return name in self.given or self.own.get(name) is not None or (self.outer is not None and self.outer._has(name))
+        if name in self.given:
+            return self.given[name] is not None
+        return self.own.get(name) is not None or (self.outer is not None and self.outer._has(name))
 
 
 def _plain(value: Any) -> Any:

@@ -84,6 +84,7 @@ def test_overrides_reach_nested_keys_and_list_items():
         ("needed", "write key.sub=value"),
         ("=1", "write key.sub=value"),
         ("colours.1.depth=1", "colours is a list of 1: write colours.0 to colours.0"),
+        ("colours.².depth=1", "colours is a list of 1: write colours.0 to colours.0"),
         ("needed.deep=1", "needed is 0, which has no parts"),
         ("needed=[1", "not valid YAML"),
     ],
@@ -105,12 +106,28 @@ def test_the_identity_leaves_out_where_and_how_fast():
     assert identity_of(Outer(needed=1)) != identity_of(Outer(needed=1), weights_digest="abc")
 
 
-@pytest.mark.parametrize(("content", "expected"), [("- a\n", "holds list"), ("a: [1\n", "not valid YAML"), ("", "holds NoneType")])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("- a\n", "holds list"),
+        ("a: [1\n", "not valid YAML"),
+        ("", "holds NoneType"),
+        ("a: {b: 1, b: 2}\n", "the key 'b' is there twice"),
+    ],
+)
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str, expected: str):
     path = tmp_path / "c.yaml"
     path.write_text(content)
     with pytest.raises(ConfigError, match=expected):
         load_yaml(path)
+
+
+def test_a_merged_key_may_be_replaced_in_any_order(tmp_path: Path):
+    path = tmp_path / "config.yaml"
+    path.write_text("base: &base {v: 1, w: 1}\nx: {y: {a: &a {<<: *base, v: 2}}}\nb: {<<: *a, w: 3}\n")
+    data = load_yaml(path)
+    assert data["x"]["y"]["a"] == {"v": 2, "w": 1}
+    assert data["b"] == {"v": 2, "w": 3}
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

@@ -176,6 +176,16 @@ def test_silent_recordings_are_passed_over(tmp_path: Path) -> None:
     assert all(np.ptp(take_noise(other, 1000, 16000, seed, MediaLimits())) > 0 for seed in range(8))
 
 
+def test_recordings_that_change_are_read_again(tmp_path: Path) -> None:
+    write_media(tmp_path / "a.wav", sound=noise(1.0, seed=1), audio_codec="pcm_s16le")
+    before_T = take_noise(tmp_path, 1000, 16000, 0, MediaLimits())
+    write_media(tmp_path / "a.wav", sound=noise(1.0, seed=2), audio_codec="pcm_s16le")
+    after_T = take_noise(tmp_path, 1000, 16000, 0, MediaLimits())
+    assert not np.array_equal(before_T, after_T)
+    (tmp_path / "a.wav").rename(tmp_path / "b.wav")
+    np.testing.assert_array_equal(take_noise(tmp_path, 1000, 16000, 0, MediaLimits()), after_T)
+
+
 def test_broken_recordings_are_found_before_anything_starts(recordings: Path, tmp_path: Path) -> None:
     check_noise_folder(recordings, MediaLimits())
     with pytest.raises(ConfigError, match=r"c\.flac: lasts 5 s, more than limits.max_duration_s=4; cut it"):
@@ -209,6 +219,7 @@ def test_long_clips_are_degraded_piece_by_piece(video: Clip) -> None:
     sounds = list(decode_pieces(video, noisy(), MediaLimits(), 0.5))
     assert len(sounds) >= 4
     np.testing.assert_array_equal(np.concatenate([sound.samples for sound in sounds]), heard.samples)
+    assert {sound.snr_db for sound in sounds} == {heard.snr_db} == {5.0}
 
 
 def test_what_is_taken_away_is_lacking_and_the_rest_is_not(video: Clip) -> None:

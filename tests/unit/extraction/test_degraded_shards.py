@@ -21,6 +21,7 @@ from mer_ray.encoders.hashing import HashingConfig
 from mer_ray.encoders.hubert import HubertEncoderConfig
 from mer_ray.encoders.spectral import SpectralConfig
 from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.describe import describe_encoder
 from mer_ray.extraction.passes import needed_bytes
 from mer_ray.extraction.shard_encoder import ShardDecoder, ShardEncoder, ShardWriter, begin_report
 from mer_ray.extraction.shards import Shard, ShardClip
@@ -79,6 +80,13 @@ def test_copies_read_degraded_media_beside_the_clear_ones(clips: list[Clip]):
         assert found[encoder_key(SPEECHLESS), clip.clip_id].num_frames == 0
     silent = found[encoder_key(NOISY), "clip_3"]
     assert equal(silent, found[encoder_key(SPECTRAL), "clip_3"]) and silent.snr_db is None
+
+
+def test_sound_that_is_taken_away_gets_no_noise():
+    """It is the same encoder as one that only takes it away, and so are the columns of its parts."""
+    removed, also_noisy = (SpectralConfig(degrade=DegradationConfig(noise=noise, without=("audio",))) for noise in (None, "speech_like"))
+    assert encoder_key(removed) == encoder_key(also_noisy)
+    assert not describe_encoder(also_noisy, also_noisy.build("cpu")).adds_noise
 
 
 def test_neither_order_nor_shard_nor_worker_counts(clips: list[Clip]):

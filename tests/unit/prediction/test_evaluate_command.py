@@ -15,24 +15,28 @@ def test_the_command_prints_and_writes(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.chdir(tmp_path)
     write_labels(tmp_path / "labels.csv")
     write_submission(tmp_path / "a.csv")
-    words = ["evaluate", "a.csv", "--labels", "labels.csv", "--protocol", "mer2023-semi", "--train-labels", "labels.csv"]
+    from_flags = ["evaluate", "a.csv", "--labels", "labels.csv", "--protocol", "mer2023-semi", "--train-labels", "labels.csv"]
 
-    def call(*more: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["mer-ray", *words, *more])
+    def call(words: list[str]) -> str:
+        monkeypatch.setattr(sys, "argv", ["mer-ray", *words])
         with pytest.raises(SystemExit) as caught:
             main()
         assert not caught.value.code
         return capsys.readouterr().out
 
-    printed = call()
+    printed = call(from_flags)
     assert {path.name for path in tmp_path.iterdir()} == {"labels.csv", "a.csv"} and "scores:" not in printed
-    out = call("-o", "scores.json")
+    out = call([*from_flags, "-o", "scores.json"])
     assert out.startswith(printed) and out.endswith("scores: scores.json\n")
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert f"{scores['files'][0]['official']:.4f}" in out
     assert "Class balance" in out and "train labels" in out
 
-    monkeypatch.setattr(sys, "argv", ["mer-ray", *words[:-1], "absent.csv"])
+    assert call([*from_flags, "out=again.json"]).endswith("scores: again.json\n")
+    (tmp_path / "e.yaml").write_text("{predictions: [a.csv], labels: labels.csv, protocol: mer2023-semi, train_labels: labels.csv}")
+    assert call(["evaluate", "e.yaml"]) == printed
+
+    monkeypatch.setattr(sys, "argv", ["mer-ray", *from_flags[:-1], "absent.csv"])
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1

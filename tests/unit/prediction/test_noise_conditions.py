@@ -60,6 +60,8 @@ def test_what_concerns_nothing_is_refused(given, read, expected):
         ({"predictions": ["a.csv"], "noise": {"bundle": "b"}}, "give either predictions"),
         ({"noise": {"bundle": "b", "without": ["smell"]}}, "noise.without.0: 'smell' is not allowed. Allowed: audio, vision, text"),
         ({"noise": {"bundle": "b", "snr_db": [5, 5]}}, "noise: snr_db: names one twice"),
+        ({"noise": {"bundle": "b", "snr_db": [5, 5.0000001]}}, "noise: snr_db: names one twice"),
+        ({"noise": {"bundle": "b", "snr_db": [0, -0.0]}}, "noise: snr_db: names one twice"),
         ({"noise": {"bundle": "b", "snr_db": [500]}}, "noise.snr_db.0: input should be less than or equal to 100"),
         ({"noise": {"bundle": "b", "blur": [0]}}, "noise.blur.0: input should be greater than 0"),
         ({"noise": {"bundle": "b", "source": "s3://noises"}}, "a folder of this machine is needed, not the URL"),

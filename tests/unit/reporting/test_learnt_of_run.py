@@ -97,5 +97,15 @@ def test_a_table_with_costs_compares_with_the_baseline(runs, tmp_path):
     options = {"table": "csv", "costs": True, "baseline": "attention", "num_swaps": 9, "metrics": ("weighted_f1",)}
     config = ReportConfig(runs=tuple(runs.values()), out=tmp_path / "table.csv", **options)
     write_paper_report(config)
-    header, *rows = (tmp_path / "table.csv").read_text().splitlines()
-    assert len(rows) == 3 and all(word in header for word in ("seeds", "parameters", "epoch", "memory"))
+    rows = {row["system"]: row for row in csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text()))}
+    assert rows.keys() == runs.keys()
+    for name, row in rows.items():
+        facts = json.loads((runs[name] / "run.json").read_text())
+        assert int(row["num_parameters"]) == facts["model"]["num_parameters"] and row["num_seeds"] == "2"
+        costs = ("seconds_per_epoch", "milliseconds_per_clip", "peak_memory_mb", "epochs")
+        assert [float(row[cost]) for cost in costs] == [facts["cost"][cost] for cost in costs]
+        if name == "attention":
+            assert row["difference"] == row["p_holm"] == ""
+        else:
+            assert float(row["difference"]) == pytest.approx(float(row["weighted_f1"]) - float(rows["attention"]["weighted_f1"]))
+            assert float(row["p"]) <= float(row["p_holm"]) <= 1

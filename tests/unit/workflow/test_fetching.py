@@ -69,6 +69,18 @@ def test_the_copied_job_reads_the_copies_and_keeps_all_identities(job: Path, fol
     assert load_job(copy, []).steps[1].config.encoders[1].licence == "mit"
 
 
+def test_the_copy_of_a_job_of_jobs_holds_their_variables_and_steps(job: Path, folder: Path) -> None:
+    (folder / "shared.yaml").write_text("{place: s3}")
+    outer = folder / "outer.yaml"
+    outer.write_text("vars_from: [shared.yaml]\nsteps: [{verb: run, job: job.yaml, vars: {store: '${place}'}}]")
+    fetch_job(outer, [], folder / "to")
+    copy = folder / "to" / "outer.yaml"
+    assert identities(copy) == identities(outer)
+    assert load_job(copy, []).steps[1].config.store == "s3"
+    weights = [encoder.weights for step in load_job(copy, []).steps[1:] for encoder in step.config.encoders if encoder.name == "bert"]
+    assert [Path(path).parent for path in weights] == [folder / "to"] * 2
+
+
 def test_the_listing_names_every_file_with_its_digest(job: Path, folder: Path) -> None:
     for item in fetch_job(job, [], folder / "to").fetched:
         listing = json.loads((item.path / "fetched.json").read_text())

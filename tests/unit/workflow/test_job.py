@@ -33,6 +33,11 @@ def test_variables_fill_strings_and_keep_their_type_when_they_are_the_whole_valu
     assert str(job.steps[1].config.out) == "work/m.parquet"
 
 
+def test_a_truth_value_within_a_string_is_written_as_yaml_writes_it(tmp_path: Path):
+    job = load_job(write_job(tmp_path), ["vars={fast: true, out: o, clips: 1}", "steps.0.out=x_${fast}"])
+    assert str(job.steps[0].config.out) == "x_true"
+
+
 def test_variables_and_steps_can_be_overridden(tmp_path: Path):
     job = load_job(write_job(tmp_path), ["vars.out=elsewhere", "steps.0.num_clips=3"])
     assert str(job.steps[0].config.out) == "elsewhere/corpus"
@@ -53,6 +58,8 @@ def test_all_faults_of_all_steps_come_at_once_with_their_place(tmp_path: Path):
         ("steps.0.verb=sinth", "steps.0.verb: 'sinth' is not allowed; did you mean 'synth'?"),
         ("steps.0.out=${where}", "${where} is not among vars. Known: clips, nothing, out"),
         ("steps.0.out=${nothing}", "vars.nothing has no value; set it with vars.nothing="),
+        ("vars.out=[a, b]", "${out} is ['a', 'b'], which cannot stand within a string; make it the whole value"),
+        ("steps.0.out=a${clips?}", "${clips?}: only the whole value of a key can be left out; write ${clips}"),
         ("vars.clip=3", "vars.clip: unknown variable; did you mean 'clips'?"),
         ("steps=[]", "steps: tuple should have at least 1 item"),
     ],

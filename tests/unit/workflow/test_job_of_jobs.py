@@ -46,6 +46,29 @@ def test_files_of_variables_can_be_overridden_and_come_before_the_files_own(oute
     assert facts(part, ["vars.name=a"]) == [("elsewhere/a", 1, 5)]
 
 
+def test_another_list_of_files_of_variables_is_read(outer: Path):
+    (outer.parent / "parts/other.yaml").write_text("{clips: 9, out: there}")
+    assert facts(outer.parent / "parts/part.yaml", ["vars_from=[other.yaml]", "vars.name=a"]) == [("there/a", 1, 9)]
+
+
+def test_a_variable_that_is_given_as_null_has_no_value(tmp_path: Path):
+    (tmp_path / "part.yaml").write_text('vars: {seed: 3}\nsteps: [{verb: synth, out: here, seed: "${seed?}"}]')
+    outer = tmp_path / "outer.yaml"
+    outer.write_text("vars: {seed: 7}\nsteps: [{verb: run, job: part.yaml, vars: {seed: null}}]")
+    assert facts(outer, []) == [("here", 0, 360)]
+    (tmp_path / "part.yaml").write_text('vars: {seed: 3}\nsteps: [{verb: synth, out: here, seed: "${seed}"}]')
+    with pytest.raises(ConfigError, match=r"part\.yaml: vars\.seed has no value"):
+        load_job(outer, [])
+
+
+def test_a_variable_that_may_lack_is_given_on_where_it_has_a_value(tmp_path: Path):
+    (tmp_path / "part.yaml").write_text('vars: {seed: 3}\nsteps: [{verb: synth, out: here, seed: "${seed}"}]')
+    outer = tmp_path / "outer.yaml"
+    outer.write_text('vars: {other: null}\nsteps: [{verb: run, job: part.yaml, vars: {seed: "${other?}"}}]')
+    assert facts(outer, []) == [("here", 3, 360)]
+    assert facts(outer, ["vars.other=5"]) == [("here", 5, 360)]
+
+
 def test_the_resolved_job_holds_the_steps_themselves(outer: Path):
     resolved = yaml.safe_load(load_job(outer, []).to_yaml())
     assert [step["verb"] for step in resolved["steps"]] == ["synth", "synth"]
@@ -75,7 +98,10 @@ def test_a_wrong_job_within_a_job_says_what_is_wrong(outer: Path, change: str, e
 def test_faults_of_all_jobs_come_at_once(outer: Path):
     with pytest.raises(ConfigError) as caught:
         load_job(outer, ["steps.0.vars.seed=much", "steps.1.vars.seed=more"])
-    assert len(str(caught.value).splitlines()) == 2
+    part = outer.parent / "parts/part.yaml"
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{outer}: steps.0 runs {part}: steps.0.seed: ") and "'much'" in first
+    assert second.startswith(f"{outer}: steps.1 runs {part}: steps.0.seed: ") and "'more'" in second
 
 
 def test_two_jobs_that_run_each_other_are_refused(outer: Path):
