@@ -75,14 +75,13 @@ def _to_arrays(found: list[Predictions]) -> dict[str, FloatArray]:
 
 
 def prediction_loss(predicted: Predicted, data: TrainingData, value_weight: float) -> float:
-    """Cross entropy of labelled rows and `value_weight` times the squared errors of values; NaN without any emotion label."""
-    rows = predicted.rows
+    """Cross entropy of rows with an emotion, plus `value_weight` times the mean squared errors of rows with the values."""
+    rows, loss = predicted.rows, 0.0
     wanted_NC = data.class_shares[rows]
     known_N = wanted_NC.sum(axis=1) > 0
-    if not known_N.any():
-        return float("nan")
-    log_probs_NC = np.log(np.maximum(predicted.probs_NC[known_N], np.finfo(np.float32).tiny))
-    loss = float(-(wanted_NC[known_N] * log_probs_NC).sum() / wanted_NC[known_N].sum())
+    if known_N.any():
+        log_probs_NC = np.log(np.maximum(predicted.probs_NC[known_N], np.finfo(np.float32).tiny))
+        loss += float(-(wanted_NC[known_N] * log_probs_NC).sum() / wanted_NC[known_N].sum())
     for name, value_N in predicted.values.items():
         errors_N = (value_N.astype(np.float64) - data.values[name][rows])[~np.isnan(data.values[name][rows])]
         loss += value_weight * float(np.square(errors_N).mean()) if len(errors_N) else 0.0

@@ -42,9 +42,9 @@ def partitions(protocol: FoldsProtocol | SplitsProtocol, data: TrainingData) -> 
     for partition in found:
         if len(partition.train) == 0:
             raise RunError(f"no labelled clip in {partition.label}; the manifest needs emotion (or the values trained on) for some of them")
-        if partition.dev is not None and not (data.emotion_N[partition.dev] >= 0).any():
+        if partition.dev is not None and not data.is_labelled[partition.dev].any():
             where, without = ("dev", "null") if partition.fold is None else (f"fold {partition.fold}, dev", "none")
-            raise RunError(f"{where}: no clip with a known emotion; set protocol.dev: {without}, or label some")
+            raise RunError(f"{where}: no clip with a known emotion or value; set protocol.dev: {without}, or label some")
     return found
 
 

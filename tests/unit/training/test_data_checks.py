@@ -58,9 +58,9 @@ def test_too_few_folds_to_choose_between_candidates(tmp_path):
     refused(make_corpus(tmp_path, num_folds=2), "candidates need an inner loop over at least 2 folds", candidates=[{"epochs": 1}])
 
 
-def test_a_dev_split_without_emotions_is_named_as_one(tmp_path):
-    corpus = make_corpus(tmp_path, change={number: {"emotion": None} for number in DEV})
-    refused(corpus, r"^dev: no clip with a known emotion; set protocol.dev: null", protocol={"name": "splits"})
+def test_a_dev_split_without_labels_is_named_as_one(tmp_path):
+    corpus = make_corpus(tmp_path, change={number: {"emotion": None, "valence": None} for number in DEV})
+    refused(corpus, r"^dev: no clip with a known emotion or value; set protocol.dev: null", protocol={"name": "splits"})
 
 
 def test_an_input_that_no_clip_has(tmp_path):

@@ -61,11 +61,18 @@ def test_a_training_part_without_labels_is_refused(tmp_path):
         partitions(FoldsProtocol(), data)
 
 
-def test_a_dev_fold_without_emotions_is_refused(tmp_path):
-    blank = {number: {"emotion": None} for number in range(61) if number % 4 == 1}
+def test_a_dev_fold_without_labels_is_refused(tmp_path):
+    blank = {number: {"emotion": None, "valence": None} for number in range(61) if number % 4 == 1}
     data = load_training_data(make_corpus(tmp_path, change=blank).config())
-    with pytest.raises(RunError, match=r"fold 0, dev: no clip with a known emotion"):
+    with pytest.raises(RunError, match=r"fold 0, dev: no clip with a known emotion or value"):
         partitions(FoldsProtocol(dev="next_fold"), data)
+
+
+def test_a_dev_fold_with_values_alone_can_stop_a_training(tmp_path):
+    blank = {number: {"emotion": None} for number in range(61)}
+    corpus = make_corpus(tmp_path, change=blank)
+    found = partitions(FoldsProtocol(dev="next_fold"), load_training_data(corpus.config()))
+    assert all(len(partition.dev) for partition in found)
 
 
 def test_an_unknown_split_lists_those_that_are_there(data):
