@@ -40,7 +40,14 @@ MODELS: dict[str, FusionModelConfig] = {
 }
 
 
-@pytest.mark.parametrize("check", MODEL_CHECKS, ids=lambda check: check.name.replace(" ", "_"))
+# Training takes seconds.
+CHECKS = [
+    pytest.param(check, id=check.name.replace(" ", "_"), marks=[pytest.mark.slow] if "over-fits" in check.name else [])
+    for check in MODEL_CHECKS
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("model", MODELS)
 def test_it_keeps_the_contract(model: str, check: Check[FusionModelConfig]) -> None:
     broken, reason_to_skip = None, None
