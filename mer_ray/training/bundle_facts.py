@@ -3,7 +3,7 @@
 <bundle>/bundle.json, README.md (the model card), members/<name>.safetensors
 <bundle>/plugins/<sha8>-<name>.py               the files of the user whose code it runs
 <bundle>/train_clips.txt                        digests of the clips that any of its models was trained on, a line each
-<bundle>/held_out.txt                           those of one run, each with the folds whose models were not trained on it
+<bundle>/held_out.txt                           the clips that one run learnt from, each with the folds whose models never saw it
 """
 
 from collections.abc import Iterable

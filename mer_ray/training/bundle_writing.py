@@ -71,7 +71,8 @@ def write_bundle(
         file.write_to(root / PLUGINS_FOLDER)
     records = [_copy_plugin(config, data.corpus, record, root) for record in _records(config, data.corpus)]
     fits = [folder.fit_folder(partition.fold, seed) for partition in found for seed in config.seeds]
-    held_out = {clip_digest(data.corpus, data.clip_ids[row]): folds for row, folds in folds_held_out(found).items()}
+    dev_decides = config.early_stopping is not None or bool(config.candidates)
+    held_out = {clip_digest(data.corpus, data.clip_ids[row]): folds for row, folds in folds_held_out(found, dev_decides).items()}
     write_held_out(root / HELD_OUT_NAME, held_out)
     train_rows = np.unique(np.concatenate([partition.train for partition in found]))
     calibration = scores.get("calibration")
@@ -105,7 +106,7 @@ def write_bundle(
         encoders={record.key: record for record in records},
         groups=(group,),
     )
-    write_train_clips(root, held_out)
+    write_train_clips(root, [clip_digest(data.corpus, data.clip_ids[row]) for row in train_rows])
     write_text(root / CARD_NAME, write_card(bundle))
     write_bundle_facts(root, bundle)
 

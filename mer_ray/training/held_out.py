@@ -1,4 +1,4 @@
-"""Which models of a run were not trained on which of its training clips: a line per clip, its digest and the folds that held it out."""
+"""Which models of a run never saw which of the clips that it learnt from: a line per clip, its digest and the folds that held it out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +12,15 @@ from mer_ray.training.protocol import Partition
 HELD_OUT_NAME = "held_out.txt"
 
 
-def folds_held_out(found: Sequence[Partition]) -> dict[int, tuple[int, ...]]:
-    """By row number of every training clip the folds that tested it, whose models neither trained nor stopped on it."""
+def folds_held_out(found: Sequence[Partition], dev_decides: bool) -> dict[int, tuple[int, ...]]:
+    """By row number of every training clip the folds that tested it, whose models neither trained nor stopped on it.
+
+    Dev clips are there, too, where they decided on epochs or settings.
+    """
     held_out: dict[int, tuple[int, ...]] = {int(row): () for partition in found for row in partition.train}
     for partition in found:
+        if dev_decides and partition.dev is not None:
+            held_out |= {int(row): () for row in partition.dev if int(row) not in held_out}
         if partition.fold is not None:
             for row in np.concatenate(list(partition.test.values())).tolist():
                 if row in held_out:
@@ -29,7 +34,7 @@ def write_held_out(path: Path, folds_of: Mapping[str, Sequence[int]]) -> None:
 
 
 def read_held_out(path: Path) -> dict[str, frozenset[int]]:
-    """By digest of a training clip the folds whose models were not trained on it; other clips are in no model's training.
+    """By digest of a clip that the run learnt from the folds whose models never saw it; no model saw other clips.
 
     Raises:
         RunError: the file is missing or damaged.
