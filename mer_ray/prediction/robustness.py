@@ -123,9 +123,9 @@ def _unseen(config: EvaluateConfig, bundle: Bundle, wanted: WantedClips) -> tupl
     if known:
         example = wanted.clip_ids[known[0]]
         raise RunError(
-            f"{config.labels}: {say_count(len(known), 'clip')} of {len(digests)} were trained or decided on by every model of {bundle.folder}, "
-            f"e.g. {example!r}, so that their scores would be too good; choose a split that the run did not learn from (--split), another "
-            "manifest, or a run with protocol.name=folds, whose models each held out a fold"
+            f"{config.labels}: {say_count(len(known), 'clip')} of {len(digests)} were trained or decided on by every model of "
+            f"{bundle.folder}, e.g. {example!r}, so that their scores would be too good; choose a split that the run did not learn from "
+            "(--split), another manifest, or a run with protocol.name=folds, whose models each held out a fold"
         )
     return members, int(np.isin(digests, list(bundle.train_clips)).sum())
 
