@@ -3,6 +3,7 @@
 Shapes: B clips, C classes, V values, T terms of the loss.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -47,8 +48,8 @@ class Objective(nn.Module):
     A term is a sum over clips divided by their total mass: over parts of a batch, sums and masses add up.
 
     `weighting: uncertainty` learns s = log variance of each labelled term: exp(-s) L_emotion + 0.5 exp(-s) L_value + 0.5 s (after Kendall
-    & Gal, 2018, arXiv 1705.07115; this form is our choice), where a term without a label in the batch takes no part. Reconstruction
-    keeps its fixed factor.
+    & Gal, 2018, arXiv 1705.07115; this form is our choice), where a term without a label in the batch takes no part. A value's term L
+    has its fixed factor: exp(-s) starts there, not at 1. Reconstruction keeps its own.
     """
 
     def __init__(
@@ -108,6 +109,13 @@ class Objective(nn.Module):
         known_B = torch.ones_like(emotion_B) if taking_part_B is None else taking_part_B.float()
         values = [(~torch.isnan(batch.values[name])).float() for name in self.values]
         return torch.stack([emotion_B, *values, *[known_B] * len(self.reconstructs)], dim=1)
+
+    def label_log_variances(self) -> list[float]:
+        """The learnt log variance of each labelled term, without its fixed factor, so that it is that of the labels: s - log factor."""
+        if self.log_variances is None:
+            return []
+        factors = self.fixed_weights[: self._num_labelled]
+        return [s - math.log(factor) for s, factor in zip(self.log_variances.detach().tolist(), factors, strict=True)]
 
     def total(self, means_T: Tensor, known_T: Tensor) -> Tensor:
         """The loss of a batch from its terms; `known_T` float, 1 (of one of n parts: 1 / n) where a term has mass in the batch, else 0."""

@@ -177,6 +177,8 @@ class TrainConfig(PluginHost):
         if high > 1 and (self.num_parallel_fits > 1 or self.vectorised):
             other = "vectorised" if self.vectorised else "num_parallel_fits"
             raise ValueError(f"num_workers: {self.num_workers} workers of one fit do not go with {other}; set one of the two")
+        if self.weighting == "uncertainty" and self.value_weight == 0:
+            raise ValueError("value_weight: 0 leaves weighting: uncertainty nothing to learn from values; leave values out, or raise it")
         if self.value_loss == "ccc" and not self.values:
             raise ValueError("value_loss: ccc needs values to predict; name some in values, or leave it out")
         if self.value_loss == "ccc" and self.accumulate > 1:

@@ -154,9 +154,8 @@ class Learner:
             terms |= {f"train_loss_{term_name(self.model, step, term)}": mean for term, mean in zip(objective.terms, means_T, strict=True)}
             # With learnt weights, too, so that curves of runs can be compared.
             loss += sum(weight * mean for weight, mean in zip(objective.fixed_weights, means_T, strict=True))
-            if objective.log_variances is not None:
-                names = [f"log_variance_{term_name(self.model, step, term)}" for term in objective.terms]
-                terms |= dict(zip(names, objective.log_variances.detach().tolist(), strict=False))
+            names = [f"log_variance_{term_name(self.model, step, term)}" for term in objective.terms]
+            terms |= dict(zip(names, objective.label_log_variances(), strict=False))
         if not math.isfinite(loss) or not all(map(math.isfinite, terms.values())):
             raise self._diverged(epoch, f"the loss is {loss}")
         start = {"fold": self.partition.fold, "seed": self.seed, "epoch": epoch, "train_loss": loss}

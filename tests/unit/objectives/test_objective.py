@@ -26,6 +26,18 @@ def test_uncertainty_weighting_is_its_closed_form_and_ends_at_the_loss_itself():
     assert objective.log_variances.tolist() == pytest.approx([math.log(2 * 0.8), math.log(3.0)], abs=1e-4)
 
 
+def test_variances_are_those_of_labels_whatever_the_factor_of_their_term():
+    means_T, known_T = torch.tensor([0.8, 3.0]), torch.ones(2)
+    for factor in (1.0, 0.05):
+        objective = Objective(("valence",), LossSettings(weighting="uncertainty", value_weight=factor))
+        optimiser = torch.optim.SGD(objective.parameters(), lr=0.5)
+        for _ in range(400):
+            optimiser.zero_grad()
+            objective.total(means_T, known_T).backward()
+            optimiser.step()
+        assert objective.label_log_variances() == pytest.approx([math.log(2 * 0.8), math.log(3.0)], abs=1e-4)
+
+
 def test_a_term_without_a_label_moves_no_uncertainty():
     objective = Objective(("valence",), LossSettings(weighting="uncertainty"))
     objective.total(torch.tensor([0.8, 0.0]), torch.tensor([1.0, 0.0])).backward()

@@ -33,6 +33,7 @@ def make(**changes):
         ({"learning_rate": float("inf")}, "learning_rate: "),
         ({"weight_decay": float("nan")}, "weight_decay: "),
         ({"value_weight": float("inf")}, "value_weight: "),
+        ({"value_weight": 0, "weighting": "uncertainty"}, "value_weight: 0 leaves weighting: uncertainty nothing to learn from values"),
         ({"class_weights": {"happy": float("inf")}}, "class_weights"),
         ({"model": {"name": "attention", "hidden": 10**9}}, "model.hidden: "),
     ],
