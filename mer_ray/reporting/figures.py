@@ -12,6 +12,7 @@ from mer_ray.reporting.words import format_number, lower_is_better, metric_title
 COLOURS = {"audio": "#2f87d0", "vision": "#d9660a", "text": "#0f9d74", "fused": "#b566a3"}
 GREY = "#828b98"
 LABEL_WIDTH = 16
+NUM_TICKS = 8
 RUNS_MARGIN, RUN_HEIGHT = 70, 56  # pixels
 
 
@@ -110,9 +111,15 @@ def curve_figure(curve: dict[str, Any], title: str, colour: str) -> go.Figure:
     mode = "lines+markers" if len(epochs) < 3 else "lines"
     hover = "epoch %{x}: %{y:.3f}<extra></extra>"
     figure.add_scatter(x=epochs, y=mean, mode=mode, line={"color": colour, "width": 3}, marker={"size": 8}, hovertemplate=hover)
-    figure.update_xaxes(title="epoch", nticks=8)
+    mark_epochs(figure, epochs)
     figure.update_yaxes(title=title, nticks=6)
     return figure
+
+
+def mark_epochs(figure: go.Figure, epochs: list[int]) -> None:
+    """Name the axis and mark whole epochs, also where there are few."""
+    few = {"dtick": 1, "range": [min(epochs) - 0.5, max(epochs) + 0.5]} if len(epochs) <= NUM_TICKS else {"nticks": NUM_TICKS}
+    figure.update_xaxes(title="epoch", **few)
 
 
 def attention_figure(attention: dict[str, Any]) -> go.Figure:

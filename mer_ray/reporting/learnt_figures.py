@@ -4,7 +4,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from mer_ray.reporting.figures import GREY, make_figure, wrapped
+from mer_ray.reporting.figures import GREY, make_figure, mark_epochs, wrapped
 
 # Terms are no modalities, so they have colours of their own; of a lightness that reads on white and on black.
 TERM_COLOURS = ("#b566a3", "#b08800", "#2a9aa8", "#7d78d8", "#c25b5b", "#828b98")
@@ -87,7 +87,7 @@ def _terms_figure(terms: list[dict[str, Any]], title: str, scale: list[float], z
     if zero:
         figure.add_hline(y=0, line={"color": GREY, "width": 1.5, "dash": "dash"})
     figure.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
-    figure.update_xaxes(title="epoch", nticks=8)
+    mark_epochs(figure, terms[0]["epochs"])
     figure.update_yaxes(title=title, nticks=6, range=scale)
     return figure
 

@@ -1,6 +1,7 @@
 import pytest
 
 from mer_ray.reporting.curves import curve
+from mer_ray.reporting.figures import curve_figure
 
 
 def test_mean_and_spread_over_members_while_half_of_them_train() -> None:
@@ -26,3 +27,10 @@ def test_without_folds() -> None:
 
 def test_a_quantity_that_no_row_has() -> None:
     assert curve([{"fold": None, "seed": 0, "epoch": 1, "train_loss": 1.0, "dev_uar": None}], "dev_uar") is None
+
+
+@pytest.mark.parametrize("num_epochs", [1, 3])
+def test_few_epochs_are_marked_one_by_one(num_epochs):
+    history = [{"fold": None, "seed": 0, "epoch": epoch, "train_loss": 1.0} for epoch in range(num_epochs)]
+    axis = curve_figure(curve(history, "train_loss"), "training loss", "#000000").layout.xaxis
+    assert axis.dtick == 1 and axis.range == (-0.5, num_epochs - 0.5)
