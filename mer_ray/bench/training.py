@@ -37,11 +37,12 @@ from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.fitting import Learner
 from mer_ray.training.protocol import partitions
+from mer_ray.training.together import Stack
 from mer_ray.training.training_data import TrainingData
 from mer_ray.training.worker import make_worker
 
 NUM_CLIPS, DIM, NUM_CLASSES = 3373, 1024, 6
-ROUNDS = 5
+ROUNDS, NUM_TOGETHER = 5, 10
 NUM_CLIPS_OF_FRAMES, NUM_FRAMES = 400, 20
 BOTH: tuple[Modality, ...] = ("audio", "vision")
 # By name the model, what it reads, and how many frames of it (None: pooled).
@@ -69,7 +70,17 @@ def measure_training() -> list[Figure]:
     for name, (model, modalities, num_frames) in OTHER_MODELS.items():
         learner = _make_learner(model, NUM_CLIPS if num_frames is None else NUM_CLIPS_OF_FRAMES, modalities, num_frames)
         figures.append(_compare(name, learner, _BareLoop(learner)))
-    return figures
+    return figures + measure_vectorised(torch.device("cuda")) if torch.cuda.is_available() else figures
+
+
+def measure_vectorised(device: torch.device, num_clips: int = NUM_CLIPS) -> list[Figure]:
+    """`train.vectorised10_over_one`: an epoch of ten seeds of attention as one computation over an epoch of one seed alone."""
+    learners = _make_learners(AttentionConfig(), num_clips, MODALITIES, None, device, seeds=range(NUM_TOGETHER + 1))
+    alone, stack = learners[0], Stack(learners[1:])
+    seconds = _alternate({"ten": stack.train_epoch, "one": alone.train_epoch})
+    ratio = statistics.median(seconds["ten"]) / statistics.median(seconds["one"])
+    note = f"attention, {device.type}, median of {ROUNDS} epochs of {alone.plan.num_batches} batches on each side, alternating"
+    return [Figure(f"train.vectorised{NUM_TOGETHER}_over_one", ratio, "x", "lower", 1.5, note)]
 
 
 class _Bare(Protocol):
@@ -78,7 +89,16 @@ class _Bare(Protocol):
 
 
 def _compare(name: str, learner: Learner, bare: _Bare) -> Figure:
-    sides: dict[str, Callable[[], object]] = {"ours": learner.train_epoch, "bare": bare.train_epoch}
+    seconds = _alternate({"ours": learner.train_epoch, "bare": bare.train_epoch})
+    ratio = statistics.median(seconds["bare"]) / statistics.median(seconds["ours"])
+    num_batches = learner.plan.num_batches
+    rate = num_batches / statistics.median(seconds["ours"])
+    note = f"ours {rate:.0f} batches/s, median of {ROUNDS} epochs of {num_batches} batches on each side, alternating"
+    return Figure(f"train.{name}.steps_over_bare", ratio, "x", "higher", 0.9, note)
+
+
+def _alternate(sides: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Seconds of each side's epochs, in turns, after one of each to warm up."""
     for run_epoch in sides.values():
         run_epoch()
     seconds: dict[str, list[float]] = {side: [] for side in sides}
@@ -87,14 +107,21 @@ def _compare(name: str, learner: Learner, bare: _Bare) -> Figure:
             start_s = perf_counter()
             sides[side]()
             seconds[side].append(perf_counter() - start_s)
-    ratio = statistics.median(seconds["bare"]) / statistics.median(seconds["ours"])
-    num_batches = learner.plan.num_batches
-    rate = num_batches / statistics.median(seconds["ours"])
-    note = f"ours {rate:.0f} batches/s, median of {ROUNDS} epochs of {num_batches} batches on each side, alternating"
-    return Figure(f"train.{name}.steps_over_bare", ratio, "x", "higher", 0.9, note)
+    return seconds
 
 
 def _make_learner(model: FusionModelConfig, num_clips: int, modalities: Sequence[Modality], num_frames: int | None = None) -> Learner:
+    return _make_learners(model, num_clips, modalities, num_frames, torch.device("cpu"), range(1))[0]
+
+
+def _make_learners(
+    model: FusionModelConfig,
+    num_clips: int,
+    modalities: Sequence[Modality],
+    num_frames: int | None,
+    device: torch.device,
+    seeds: Sequence[int],
+) -> list[Learner]:
     """Random features of a corpus of six classes with valence; with `num_frames` every clip has so many frames."""
     random = np.random.default_rng(0)
     num_rows = num_clips * (num_frames or 1)
@@ -130,10 +157,10 @@ def _make_learner(model: FusionModelConfig, num_clips: int, modalities: Sequence
         model=model,
         values=["valence"],
         class_weights="balanced",
-        device="cpu",
     )
-    worker = make_worker(config, data, Communicator(), torch.device("cpu"))
-    return Learner(config, worker, partitions(config.protocol, data)[0], seed=0)
+    worker = make_worker(config, data, Communicator(), device)
+    partition = partitions(config.protocol, data)[0]
+    return [Learner(config, worker, partition, seed) for seed in seeds]
 
 
 class _BareModel(nn.Module):
