@@ -37,6 +37,13 @@ def _notes(facts: dict[str, Any], path: Path, predictions_path: Path) -> list[st
     for one in facts["conditions"]:
         if one["num_silent"]:
             notes.append(f"{one['condition']}: {say_count(one['num_silent'], 'silent clip')} got no noise: there is no ratio to silence")
+    for name, fact in facts["conditions"][0]["facts"].items():
+        if fact["only_complete"]:
+            notes.append(f"{name}: mean over the {say_count(fact['num_clips'], 'clip')} that have every input")
+    for one in facts["conditions"]:
+        fixed = [name for name, fact in one["facts"].items() if fact["is_fixed"]]
+        if fixed:
+            notes.append(f"{one['condition']}: {', '.join(fixed)} by construction: nothing is left to choose from")
     return [*notes, f"scores: {path}", f"predictions: {predictions_path}"]
 
 

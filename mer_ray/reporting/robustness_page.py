@@ -51,10 +51,17 @@ def gates_of(facts: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "name": name,
             "label": name.replace("_", " "),
+            "clips": _clips(clean["facts"][name]),
+            "fixed": [one["condition"] for one in others if one["facts"].get(name, {}).get("is_fixed")],
             "levels": [{"level": level, **one["facts"][name]} for level, one in levels if name in one["facts"]],
         }
         for name in clean["facts"]
     ]
+
+
+def _clips(fact: dict[str, Any]) -> str:
+    clips = say_count(fact["num_clips"], "clip")
+    return f"the {clips} that have every input" if fact["only_complete"] else clips
 
 
 def headline_of(facts: dict[str, Any]) -> str:

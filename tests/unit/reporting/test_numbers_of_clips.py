@@ -92,7 +92,7 @@ def test_values_of_emotions_stand_beside_those_of_the_labels(make_run: RunMaker)
 
 def condition(name: str, snr_db: float | None, score: float, p_holm: float | None, gate: float) -> dict[str, Any]:
     difference = None if p_holm is None else {"difference": score - 0.8, "p_holm": p_holm}
-    facts = {"guide_gate": {"mean": gate, "interval": None, "num_clips": 3}}
+    facts = {"guide_gate": {"mean": gate, "interval": None, "num_clips": 3, "only_complete": True, "is_fixed": name.startswith("without")}}
     return {"condition": name, "snr_db": snr_db, "official": score, "difference": difference, "facts": facts}
 
 
@@ -102,6 +102,7 @@ def test_a_robustness_page_orders_gates_by_the_ratio_and_names_what_costs_most()
     facts = {"official": "weighted_f1", "conditions": [clean, *noisy, condition("without vision", None, 0.7, 0.01, 0.9)]}
     (gate,) = gates_of(facts)
     assert [(one["level"], one["mean"]) for one in gate["levels"]] == [("-5 dB", 0.2), ("5 dB", 0.6), ("clean", 0.9)]
+    assert (gate["clips"], gate["fixed"]) == ("the 3 clips that have every input", ["without vision"])
     assert headline_of(facts).endswith("The largest change that is more than chance is −0.200: noise 5 dB.")
     assert gates_of({**facts, "conditions": [clean, facts["conditions"][-1]]}) == []
     assert "No condition differs" in headline_of({**facts, "conditions": [clean, noisy[1]]})
