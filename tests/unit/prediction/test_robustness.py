@@ -2,14 +2,17 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 from sklearn import metrics
 
 from mer_ray.core.errors import ConfigError, ManifestError, PredictionError, RunError
+from mer_ray.core.manifest import Manifest, read_manifest, write_manifest
 from mer_ray.prediction.evaluation_config import EvaluateConfig
 from mer_ray.prediction.robustness import evaluate_robustness, plan_robustness
 from mer_ray.reporting.robustness_page import render_robustness
@@ -102,6 +105,20 @@ def test_what_cannot_be_is_one_line(corpus, folds_bundle, tmp_path, noise, given
     with pytest.raises(error, match=expected) as caught:
         evaluate_robustness(config)
     assert "\n" not in str(caught.value) and not (tmp_path / "r.json").exists()
+
+
+def test_labels_that_the_bundle_cannot_predict_are_refused(corpus, folds_bundle, tmp_path):
+    manifest = read_manifest(corpus.folder / "manifest.parquet")
+    facts = replace(manifest.facts, classes=(*manifest.facts.classes, "fear", "disgust", "bored"))
+    emotions = ["fear", "disgust", "fear", *manifest.table["emotion"].to_pylist()[3:]]
+    column = manifest.table.column_names.index("emotion")
+    write_manifest(Manifest(manifest.table.set_column(column, "emotion", pa.array(emotions)), facts), tmp_path / "more.parquet")
+    expected = (
+        r"3 of 48 labelled clips are fear, disgust, which .*bundle does not predict; it predicts neutral, angry, happy; map .* label_map"
+    )
+    with pytest.raises(PredictionError, match=expected) as caught:
+        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "more.parquet"))
+    assert "\n" not in str(caught.value) and [path.name for path in tmp_path.iterdir()] == ["more.parquet"]
 
 
 def test_labels_without_media_or_of_other_emotions_are_refused(corpus, folds_bundle, tmp_path):
