@@ -26,10 +26,11 @@ def _row(facts: dict[str, Any], one: dict[str, Any], names: list[str]) -> tuple[
 
 
 def _notes(facts: dict[str, Any], path: Path, predictions_path: Path) -> list[str]:
+    swapped = "" if facts["num_speakers"] is None else ", which swaps whole speakers"
     drawn = "clips" if facts["num_speakers"] is None else f"the {facts['num_speakers']} speakers with all their clips"
     notes = [
         f"{say_count(facts['num_labelled'], 'labelled clip')} of {facts['labels']}, intervals: {drawn} drawn anew "
-        f"{facts['num_resamples']} times; p: paired randomisation test against clean"
+        f"{facts['num_resamples']} times; p: paired randomisation test against clean{swapped}"
     ]
     if facts["num_held_out"]:
         clips = say_count(facts["num_held_out"], "clip")

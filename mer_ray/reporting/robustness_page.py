@@ -8,6 +8,7 @@ from plotly.offline import get_plotlyjs
 
 from mer_ray.core.artefacts import write_text
 from mer_ray.core.counting import say_count
+from mer_ray.objectives.pairing import smallest_p
 from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment
 from mer_ray.reporting.robustness_figures import GATE_HEIGHT, conditions_figure, conditions_height, gate_figure
 from mer_ray.reporting.words import ABSENT, format_number, metric_title
@@ -70,6 +71,10 @@ def headline_of(facts: dict[str, Any]) -> str:
     metric = facts["official"]
     score = f"On clean media its {metric_title(metric)} is {format_number(clean['official'])}."
     distances = [one for one in others if one["difference"]["p_holm"] < SIGNIFICANT]
+    least = smallest_p(facts["num_speakers"] or facts["num_labelled"], facts["num_swaps"]) * len(others)
+    if least >= SIGNIFICANT:
+        who = say_count(facts["num_labelled"], "clip") if facts["num_speakers"] is None else say_count(facts["num_speakers"], "speaker")
+        return f"{score} Whether a change is more than chance cannot be told from {who}: no p after Holm can lie below {least:.2g}."
     if not distances:
         return f"{score} No condition differs from it by more than chance (p after Holm at least {SIGNIFICANT:g})."
     most = max(distances, key=lambda one: abs(float(one["difference"]["difference"])))

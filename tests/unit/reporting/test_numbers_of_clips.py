@@ -90,6 +90,9 @@ def test_values_of_emotions_stand_beside_those_of_the_labels(make_run: RunMaker)
     assert table["verdict"] == "Learnt and labelled lie 0.50 apart on average, farthest for neutral: 1.00 learnt, 0.00 labelled."
 
 
+COUNTS = {"num_labelled": 90, "num_speakers": None, "num_swaps": 9999}
+
+
 def condition(name: str, snr_db: float | None, score: float, p_holm: float | None, gate: float) -> dict[str, Any]:
     difference = None if p_holm is None else {"difference": score - 0.8, "p_holm": p_holm}
     facts = {"guide_gate": {"mean": gate, "interval": None, "num_clips": 3, "only_complete": True, "is_fixed": name.startswith("without")}}
@@ -99,13 +102,15 @@ def condition(name: str, snr_db: float | None, score: float, p_holm: float | Non
 def test_a_robustness_page_orders_gates_by_the_ratio_and_names_what_costs_most():
     clean = condition("clean", None, 0.8, None, 0.9)
     noisy = [condition("noise 5 dB", 5, 0.6, 0.01, 0.6), condition("noise -5 dB", -5, 0.3, 0.06, 0.2)]
-    facts = {"official": "weighted_f1", "conditions": [clean, *noisy, condition("without vision", None, 0.7, 0.01, 0.9)]}
+    facts = {**COUNTS, "official": "weighted_f1", "conditions": [clean, *noisy, condition("without vision", None, 0.7, 0.01, 0.9)]}
     (gate,) = gates_of(facts)
     assert [(one["level"], one["mean"]) for one in gate["levels"]] == [("-5 dB", 0.2), ("5 dB", 0.6), ("clean", 0.9)]
     assert (gate["clips"], gate["fixed"]) == ("the 3 clips that have every input", ["without vision"])
     assert headline_of(facts).endswith("The largest change that is more than chance is −0.200: noise 5 dB.")
     assert gates_of({**facts, "conditions": [clean, facts["conditions"][-1]]}) == []
     assert "No condition differs" in headline_of({**facts, "conditions": [clean, noisy[1]]})
+    # Six speakers can be swapped in 64 ways: 2 / 64 for each of three conditions.
+    assert headline_of({**facts, "num_speakers": 6}).endswith("cannot be told from 6 speakers: no p after Holm can lie below 0.094.")
 
 
 @pytest.mark.parametrize(
