@@ -13,6 +13,7 @@ from mer_ray.objectives.bootstrap import mean_interval
 from mer_ray.reporting.class_values import class_values_of
 from mer_ray.reporting.curves import curves_by_step
 from mer_ray.reporting.noise import MAX_BINS, rank_correlation, relate_to_noise
+from mer_ray.reporting.robustness_figures import conditions_figure
 from mer_ray.reporting.robustness_page import gates_of, headline_of
 from mer_ray.reporting.runs import read_run
 from mer_ray.reporting.scoring import MIN_CLIPS
@@ -90,6 +91,7 @@ def test_values_of_emotions_stand_beside_those_of_the_labels(make_run: RunMaker)
     assert table["verdict"] == "Learnt and labelled lie 0.50 apart on average, farthest for neutral: 1.00 learnt, 0.00 labelled."
 
 
+BARS = (("clean", [0.4, 0.8]), ("noise 5 dB", [0.2, 0.6]), ("noise 0 dB", None))
 COUNTS = {"num_labelled": 90, "num_speakers": None, "num_swaps": 9999}
 
 
@@ -111,6 +113,14 @@ def test_a_robustness_page_orders_gates_by_the_ratio_and_names_what_costs_most()
     assert "No condition differs" in headline_of({**facts, "conditions": [clean, noisy[1]]})
     # Six speakers can be swapped in 64 ways: 2 / 64 for each of three conditions.
     assert headline_of({**facts, "num_speakers": 6}).endswith("cannot be told from 6 speakers: no p after Holm can lie below 0.094.")
+
+
+def test_bars_of_scores_end_within_the_plot():
+    rows = [{"condition": name, "modality": None, "official": 0.5, "intervals": {"uar": bounds}} for name, bounds in BARS]
+    axis = conditions_figure({"conditions": rows, "official": "uar"}).layout.xaxis
+    assert tuple(axis.range) == pytest.approx((0.2 - 0.03, 0.8 + 0.03))
+    alike = conditions_figure({"conditions": [{**rows[0], "intervals": {}}], "official": "uar"}).layout.xaxis
+    assert tuple(alike.range) == pytest.approx((0.45, 0.55))
 
 
 @pytest.mark.parametrize(
