@@ -14,7 +14,7 @@ from mer_ray.core.batch import VALUE_NAMES
 from mer_ray.core.errors import PredictionError
 from mer_ray.prediction.clip_table import ClipTable
 from mer_ray.prediction.comparison import compare_files
-from mer_ray.prediction.condition_facts import mean_facts
+from mer_ray.prediction.condition_facts import mean_facts, num_affected
 from mer_ray.prediction.evaluation_config import EvaluateConfig
 from mer_ray.prediction.file_scores import score_file
 from mer_ray.prediction.labels import Labels
@@ -30,6 +30,8 @@ def score_conditions(
 ) -> list[dict[str, Any]]:
     """What each condition is, with its scores, `difference` from the first (None for it), and the model's mean numbers `facts`.
 
+    `num_affected` of the labelled clips have what is degraded; None for clean media.
+
     Raises:
         PredictionError: predictions that cannot be scored, a line per condition.
 
@@ -44,9 +46,13 @@ def score_conditions(
     compared = compare_files(files, labels, official, seed=seed, num_resamples=config.num_resamples, num_swaps=config.num_swaps)
     differences = [None, *({key: one[key] for key in ("difference", "interval", "p_value", "p_holm")} for one in compared)]
     facts = [mean_facts(table, tables[0], one["without"] is not None) for one, table in zip(described, tables, strict=True)]
+    affected = [
+        num_affected(one, table, tables[0], labels.clip_ids) if one["modality"] else None
+        for one, table in zip(described, tables, strict=True)
+    ]
     return [
-        {**one, **{key: score[key] for key in KEPT}, "difference": difference, "facts": found}
-        for one, score, difference, found in zip(described, scores, differences, facts, strict=True)
+        {**one, "num_affected": count, **{key: score[key] for key in KEPT}, "difference": difference, "facts": found}
+        for one, count, score, difference, found in zip(described, affected, scores, differences, facts, strict=True)
     ]
 
 

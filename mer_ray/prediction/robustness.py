@@ -83,6 +83,7 @@ def evaluate_robustness(config: EvaluateConfig) -> RobustnessSummary:
     facts = {
         **scoring_facts(config, labels, official),
         "bundle": str(noise.bundle),
+        "runs": list(dict.fromkeys(group.run for group in bundle.facts.groups)),
         "modalities": [name for name in MODALITIES if name in read],
         "noise": {"source": noise.source, "seed": noise.seed},
         "num_held_out": num_held_out,

@@ -63,7 +63,7 @@ def test_the_readmes_commands_and_nothing_is_encoded_twice(voices, tmp_path, mon
     assert clean > 0.9 and clean >= mild >= equal >= loud and loud < clean - 0.5
     # All six speakers lose.
     assert facts["conditions"][3]["difference"]["p_value"] == pytest.approx(2 / 2**6) and facts["num_held_out"] == NUM_CLIPS
-    assert f"{loud:.3f}" in printed and "<h1>Robustness</h1>" in (voices.folder / "robustness.html").read_text()
+    assert f"{loud:.3f}" in printed and "<h1>Robustness of audio</h1>" in (voices.folder / "robustness.html").read_text()
     table = pq.read_table(voices.folder / "robustness.parquet")
     assert {row["snr_db"] for row in of_condition(table, "noise -20 dB").values()} == {-20.0}
     assert {row["snr_db"] for row in of_condition(table, "clean").values()} == {None}

@@ -75,6 +75,12 @@ def test_tables_and_page_show_every_condition(corpus, folds_bundle, tmp_path):
     for text in (stream.getvalue(), page):
         assert "without audio" in text and f"{summary.facts['conditions'][1]['official']:.3f}" in text
         assert "48 clips were in the training of some models" in text
+    assert "<title>Robustness of folds</title>" in page and "Blur:" not in page and "Noise:" not in page and "green: words" not in page
+    num_seen = sum("vision" in row["used"] for row in summary.table.to_pylist() if row["condition"] == "clean")
+    assert [one["num_affected"] for one in summary.facts["conditions"]] == [None, 48, num_seen] and f"{num_seen} of 48" in page
+    clean, heard, seen = summary.facts["conditions"]
+    worse = render_robustness({**summary.facts, "conditions": [clean, {**heard, "snr_db": 5.0}, {**seen, "blur": 2.0}]})
+    assert "Blue: sound, orange: pictures. Noise: speech-like, at" in worse and "Blur: sigma" in worse
     assert "On clean media its weighted F1 is" in page and 'id="mer-ray-data"' in page
 
 

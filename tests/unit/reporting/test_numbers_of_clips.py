@@ -14,7 +14,7 @@ from mer_ray.reporting.class_values import class_values_of
 from mer_ray.reporting.curves import curves_by_step
 from mer_ray.reporting.noise import MAX_BINS, rank_correlation, relate_to_noise
 from mer_ray.reporting.robustness_figures import conditions_figure
-from mer_ray.reporting.robustness_page import gates_of, headline_of
+from mer_ray.reporting.robustness_page import colours_of, gates_of, headline_of
 from mer_ray.reporting.runs import read_run
 from mer_ray.reporting.scoring import MIN_CLIPS
 from mer_ray.reporting.uncertainty import uncertainties_of
@@ -97,7 +97,9 @@ COUNTS = {"num_labelled": 90, "num_speakers": None, "num_swaps": 9999}
 
 def condition(name: str, snr_db: float | None, score: float, p_holm: float | None, gate: float) -> dict[str, Any]:
     difference = None if p_holm is None else {"difference": score - 0.8, "p_holm": p_holm}
-    facts = {"guide_gate": {"mean": gate, "interval": None, "num_clips": 3, "only_complete": True, "is_fixed": name.startswith("without")}}
+    change = None if p_holm is None else {"mean": gate - 0.9, "interval": [gate - 0.92, gate - 0.88]}
+    fact = {"mean": gate, "interval": None, "num_clips": 3, "only_complete": True, "is_fixed": name.startswith("without"), "change": change}
+    facts = {"guide_gate": fact}
     return {"condition": name, "snr_db": snr_db, "official": score, "difference": difference, "facts": facts}
 
 
@@ -113,6 +115,29 @@ def test_a_robustness_page_orders_gates_by_the_ratio_and_names_what_costs_most()
     assert "No condition differs" in headline_of({**facts, "conditions": [clean, noisy[1]]})
     # Six speakers can be swapped in 64 ways: 2 / 64 for each of three conditions.
     assert headline_of({**facts, "num_speakers": 6}).endswith("cannot be told from 6 speakers: no p after Holm can lie below 0.094.")
+
+
+@pytest.mark.parametrize(
+    ("gate", "expected"),
+    [
+        (0.2, "Yes, it closes: 0.90 clean, 0.20 at -5 dB; on average −0.700 per clip (95 % interval −0.720 to −0.680)."),
+        (
+            0.91,
+            "These clips do not show that it does: 0.90 clean, 0.91 at -5 dB; on average 0.010 per clip (95 % interval −0.010 to 0.030).",
+        ),
+        (0.93, "Hardly: 0.90 clean, 0.93 at -5 dB; on average 0.030 per clip (95 % interval 0.010 to 0.050)."),
+    ],
+)
+def test_the_page_answers_whether_a_gate_changes_with_noise(gate: float, expected: str):
+    clean, noisy = condition("clean", None, 0.8, None, 0.9), condition("noise -5 dB", -5, 0.3, 0.06, gate)
+    (found,) = gates_of({**COUNTS, "conditions": [clean, condition("noise 5 dB", 5, 0.6, 0.01, 0.6), noisy]})
+    assert found["answer"] == expected
+
+
+def test_colours_are_explained_of_what_was_tested():
+    rows = [{"modality": None}, {"modality": "vision"}]
+    assert colours_of({"conditions": rows}) == "Orange: pictures"
+    assert colours_of({"conditions": [*rows, {"modality": "audio"}]}) == "Blue: sound, orange: pictures"
 
 
 def test_bars_of_scores_end_within_the_plot():
