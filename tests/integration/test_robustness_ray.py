@@ -135,7 +135,7 @@ def test_media_that_are_not_there_are_one_line(voices, tmp_path):
     shutil.copytree(voices.store, tmp_path / "store")
     manifest = few_clips(voices)
     write_manifest(replace(manifest, facts=replace(manifest.facts, root=str(tmp_path / "media"))), tmp_path / "m.parquet")
-    with pytest.raises(ManifestError, match=f"none of its {FEW} media files is there"):
+    with pytest.raises(ManifestError, match=rf"^{tmp_path}/m\.parquet: none of its {FEW} media files is there"):
         evaluate_robustness(config_of(voices, tmp_path / "m.parquet", tmp_path, 4))
 
 
