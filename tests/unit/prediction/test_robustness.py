@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 from sklearn import metrics
 
-from mer_ray.core.errors import ConfigError, ManifestError, PredictionError, RunError
+from mer_ray.core.errors import ConfigError, PredictionError, RunError
 from mer_ray.core.manifest import Manifest, read_manifest, write_manifest
 from mer_ray.prediction.evaluation_config import EvaluateConfig
 from mer_ray.prediction.robustness import evaluate_robustness, plan_robustness
@@ -127,10 +129,18 @@ def test_labels_that_the_bundle_cannot_predict_are_refused(corpus, folds_bundle,
     assert "\n" not in str(caught.value) and [path.name for path in tmp_path.iterdir()] == ["more.parquet"]
 
 
-def test_labels_without_media_or_of_other_emotions_are_refused(corpus, folds_bundle, tmp_path):
-    (tmp_path / "labels.csv").write_text("clip_id,emotion\nclip000,neutral\nclip001,angry\n")
-    with pytest.raises(PredictionError, match=r"predicts happy, which .*labels\.csv does not have"):
-        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "labels.csv"))
-    with pytest.raises(ManifestError, match=r"labels\.csv"):
-        classes = ["neutral", "angry", "happy"]
-        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "labels.csv", classes=classes))
+def test_labels_of_other_emotions_are_refused(corpus, folds_bundle, tmp_path):
+    manifest = read_manifest(corpus.folder / "manifest.parquet")
+    is_known = pc.not_equal(manifest.table["emotion"], "happy")
+    few = Manifest(manifest.table.filter(is_known), replace(manifest.facts, classes=("neutral", "angry")))
+    write_manifest(few, tmp_path / "few.parquet")
+    with pytest.raises(PredictionError, match=r"predicts happy, which .*few\.parquet does not have"):
+        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "few.parquet"))
+
+
+def test_labels_without_media_are_refused(corpus, folds_bundle, tmp_path):
+    expected = (
+        r"labels: .*clips\.csv: noise needs a manifest \(\.parquet\), which says where the media are; make one with `mer-ray manifest`"
+    )
+    with pytest.raises(ValidationError, match=expected):
+        config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "clips.csv")
