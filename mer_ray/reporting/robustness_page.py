@@ -81,9 +81,10 @@ def _answer(name: str, clean: dict[str, Any], noisiest: dict[str, Any]) -> str:
     shown = f"on average {format_number(change['mean'])} per clip (95 % interval {format_number(low)} to {format_number(high)})"
     if low <= 0 <= high:
         return f"These clips do not show that it does: {means}; {shown}."
-    if abs(change["mean"]) < SMALL_CHANGE:
+    is_gate = "gate" in name
+    if is_gate and abs(change["mean"]) < SMALL_CHANGE:
         return f"Hardly: {means}; {shown}."
-    down, up = ("closes", "opens") if "gate" in name else ("falls", "rises")
+    down, up = ("closes", "opens") if is_gate else ("falls", "rises")
     return f"Yes, it {down if change['mean'] < 0 else up}: {means}; {shown}."
 
 
@@ -99,12 +100,17 @@ def headline_of(facts: dict[str, Any]) -> str:
     clean, *others = facts["conditions"]
     metric = facts["official"]
     score = f"On clean media its {metric_title(metric)} is {format_number(clean['official'])}."
-    distances = [one for one in others if one["difference"]["p_holm"] < SIGNIFICANT]
     least = smallest_p(facts["num_speakers"] or facts["num_labelled"], facts["num_swaps"]) * len(others)
     if least >= SIGNIFICANT:
         who = say_count(facts["num_labelled"], "clip") if facts["num_speakers"] is None else say_count(facts["num_speakers"], "speaker")
-        return f"{score} Whether a change is more than chance cannot be told from {who}: no p after Holm can lie below {least:.2g}."
+        few = f"The p-values cannot say whether that is chance: with {who} none can lie below {least:.2g} after Holm."
+        return f"{score} The largest change is {_largest(others)}. {few}"
+    distances = [one for one in others if one["difference"]["p_holm"] < SIGNIFICANT]
     if not distances:
         return f"{score} No condition differs from it by more than chance (p after Holm at least {SIGNIFICANT:g})."
-    most = max(distances, key=lambda one: abs(float(one["difference"]["difference"])))
-    return f"{score} The largest change that is more than chance is {format_number(most['difference']['difference'])}: {most['condition']}."
+    return f"{score} The largest change that is more than chance is {_largest(distances)}."
+
+
+def _largest(conditions: list[dict[str, Any]]) -> str:
+    most = max(conditions, key=lambda one: abs(float(one["difference"]["difference"])))
+    return f"{format_number(most['difference']['difference'])}: {most['condition']}"

@@ -114,7 +114,8 @@ def test_a_robustness_page_orders_gates_by_the_ratio_and_names_what_costs_most()
     assert gates_of({**facts, "conditions": [clean, facts["conditions"][-1]]}) == []
     assert "No condition differs" in headline_of({**facts, "conditions": [clean, noisy[1]]})
     # Six speakers can be swapped in 64 ways: 2 / 64 for each of three conditions.
-    assert headline_of({**facts, "num_speakers": 6}).endswith("cannot be told from 6 speakers: no p after Holm can lie below 0.094.")
+    few = "The p-values cannot say whether that is chance: with 6 speakers none can lie below 0.094 after Holm."
+    assert headline_of({**facts, "num_speakers": 6}).endswith(f"The largest change is −0.500: noise -5 dB. {few}")
 
 
 @pytest.mark.parametrize(
