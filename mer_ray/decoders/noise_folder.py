@@ -91,7 +91,9 @@ def check_noise_folder(folder: Path, limits: MediaLimits) -> None:
         try:
             facts = probe_media(str(path), limits)
         except MediaError as error:
-            raise ConfigError(f"noise: {error}; or remove it from the folder") from error
+            # Most faults come with their own remedy.
+            remedy = "or remove it" if ";" in str(error) else "replace it, or remove it"
+            raise ConfigError(f"noise: {error}; {remedy} from the folder") from error
         if not facts.has_audio:
             raise ConfigError(f"noise: {path}: holds no sound; remove it from the folder")
         if facts.duration_s > limits.max_duration_s:

@@ -1,6 +1,6 @@
 """Two sets of predictions on the same clips: their difference, its interval, and whether it may be chance.
 
-Shapes: R resamples or swaps, N clips.
+Shapes: R resamples or swaps, N clips, G groups of clips that are swapped together.
 """
 
 from collections.abc import Sequence
@@ -49,24 +49,32 @@ def difference(
     """Compare predictions of the same clips in the same order, one outcome per seed, `are_paired`; the metric is defined on both.
 
     The p-value is two-sided, by the paired randomisation test (Noreen, 1989; Yeh, 2000): were the two alike, swapping their
-    predictions of a clip (of all seeds together) would change nothing. `groups_N` widens the interval only (see `intervals`).
+    predictions of a clip (of all seeds together) would change nothing. With `groups_N` (a number per clip, such as its speaker's)
+    whole groups are drawn for the interval (see `intervals`) and swapped for the p-value, so that both take clips of a group as alike.
     """
     mean = float(np.mean([score(two)[metric] - score(one)[metric] for one, two in zip(first, other, strict=True)]))
     first_R, other_R = (resampled_means(outcomes, seed, num_resamples, groups_N)[metric] for outcomes in (first, other))
-    return Difference(mean, interval(other_R - first_R), _p_value(first, other, metric, seed, num_swaps))
+    return Difference(mean, interval(other_R - first_R), _p_value(first, other, metric, seed, num_swaps, groups_N))
 
 
-def _p_value(first: Sequence[Outcome], other: Sequence[Outcome], metric: str, seed: int, num_swaps: int) -> float:
+def smallest_p(num_groups: int, num_swaps: int = NUM_SWAPS) -> float:
+    """The least p-value that so many groups, or clips, can give: few have few ways to be swapped."""
+    return 2.0 / min(1 << num_groups, num_swaps + 1)
+
+
+def _p_value(first: Sequence[Outcome], other: Sequence[Outcome], metric: str, seed: int, num_swaps: int, groups_N: Tensor | None) -> float:
     num_clips = len(first[0].label_N)
+    group_N = torch.arange(num_clips) if groups_N is None else torch.unique(groups_N, return_inverse=True)[1]
+    num_groups = int(group_N.max()) + 1
 
-    def distance(first_RN: FloatArray, other_RN: FloatArray, axis: int) -> FloatArray:
+    def distance(first_RG: FloatArray, other_RG: FloatArray, axis: int) -> FloatArray:
         """The difference where each side takes the predictions that its array names: 0 of the first, 1 of the other."""
-        swapped_RN = torch.from_numpy(np.atleast_2d(first_RN) == 1)
+        swapped_RN = torch.from_numpy(np.atleast_2d(first_RG) == 1)[:, group_N]
         found_R = _mean(other, first, swapped_RN, metric) - _mean(first, other, swapped_RN, metric)
-        return np.asarray(found_R.numpy().reshape(np.shape(first_RN)[:-1]))
+        return np.asarray(found_R.numpy().reshape(np.shape(first_RG)[:-1]))
 
     found = permutation_test(
-        (np.zeros(num_clips), np.ones(num_clips)),
+        (np.zeros(num_groups), np.ones(num_groups)),
         distance,
         permutation_type="samples",
         vectorized=True,

@@ -12,10 +12,9 @@ import pyarrow as pa
 
 from mer_ray.core.batch import VALUE_NAMES
 from mer_ray.core.errors import PredictionError
-from mer_ray.objectives.bootstrap import mean_interval
 from mer_ray.prediction.clip_table import ClipTable
 from mer_ray.prediction.comparison import compare_files
-from mer_ray.prediction.condition_table import MODEL_FACT
+from mer_ray.prediction.condition_facts import mean_facts, num_affected
 from mer_ray.prediction.evaluation_config import EvaluateConfig
 from mer_ray.prediction.file_scores import score_file
 from mer_ray.prediction.labels import Labels
@@ -31,6 +30,8 @@ def score_conditions(
 ) -> list[dict[str, Any]]:
     """What each condition is, with its scores, `difference` from the first (None for it), and the model's mean numbers `facts`.
 
+    `num_affected` of the labelled clips have what is degraded; None for clean media.
+
     Raises:
         PredictionError: predictions that cannot be scored, a line per condition.
 
@@ -44,9 +45,14 @@ def score_conditions(
         raise PredictionError(f"{', '.join(undefined)}: {official} is not defined there; choose another metric")
     compared = compare_files(files, labels, official, seed=seed, num_resamples=config.num_resamples, num_swaps=config.num_swaps)
     differences = [None, *({key: one[key] for key in ("difference", "interval", "p_value", "p_holm")} for one in compared)]
+    facts = [mean_facts(table, tables[0], one["without"] is not None) for one, table in zip(described, tables, strict=True)]
+    affected = [
+        num_affected(one, table, tables[0], labels.clip_ids) if one["modality"] else None
+        for one, table in zip(described, tables, strict=True)
+    ]
     return [
-        {**one, **{key: score[key] for key in KEPT}, "difference": difference, "facts": _mean_facts(table)}
-        for one, score, difference, table in zip(described, scores, differences, tables, strict=True)
+        {**one, "num_affected": count, **{key: score[key] for key in KEPT}, "difference": difference, "facts": found}
+        for one, count, score, difference, found in zip(described, affected, scores, differences, facts, strict=True)
     ]
 
 
@@ -54,15 +60,3 @@ def _clip_table(name: str, table: pa.Table) -> ClipTable:
     """The rows as files of predictions are read, by the name of their condition."""
     values = {value: table[value].fill_null(np.nan).to_numpy().astype(np.float64) for value in VALUE_NAMES if value in table.column_names}
     return ClipTable(Path(name), table["clip_id"].to_pylist(), table["emotion"].to_pylist(), values)
-
-
-def _mean_facts(table: pa.Table) -> dict[str, dict[str, Any]]:
-    """By name of a model's number its mean over the clips that have it, with the interval (None below two clips)."""
-    found = {}
-    for column in table.column_names:
-        value_N = table[column].drop_null().to_numpy().astype(np.float64) if column.startswith(MODEL_FACT) else np.zeros(0)
-        if len(value_N):
-            bounds = list(mean_interval(value_N)) if len(value_N) > 1 else None
-            name = column.removeprefix(MODEL_FACT)
-            found[name] = {"mean": float(value_N.mean()), "interval": bounds, "num_clips": len(value_N)}
-    return found

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.objectives.bootstrap import NUM_RESAMPLES
 from mer_ray.objectives.pairing import NUM_SWAPS
+from mer_ray.prediction.labels import MANIFEST_SUFFIXES
 from mer_ray.prediction.noise_config import NoiseConfig
 from mer_ray.prediction.protocols import PROTOCOLS
 
@@ -78,6 +79,11 @@ class EvaluateConfig(ScoringConfig):
             return self
         if self.train_labels is not None:
             raise ValueError("train_labels: are compared with files of predictions; leave it out, or noise")
+        if self.labels.suffix.lower() not in MANIFEST_SUFFIXES:
+            raise ValueError(
+                f"labels: {self.labels}: noise needs a manifest (.parquet), which says where the media are; make one with "
+                "`mer-ray manifest`. Other tables are for files of predictions, without noise"
+            )
         if self.out.suffix != ".json":
             raise ValueError(f"out: {self.out}: the scores are written as .json, predictions and page beside them; name the file so")
         return self

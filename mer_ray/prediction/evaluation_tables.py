@@ -79,11 +79,13 @@ def _differences(facts: dict[str, Any]) -> Table:
         (name, row["difference"], _bounds(row["interval"]).strip(), f"{row['p_value']:.4f}", f"{row['p_holm']:.4f}")
         for name, row in zip(names[1:], facts["differences"], strict=True)
     )
+    swapped = "clips" if facts["num_speakers"] is None else "speakers with all their clips"
+    swaps = f"{facts['num_swaps']} swaps of the predictions of {swapped}"
     return Table(
         f"{facts['official']}: each file minus {names[0]}",
         ("file", "difference", "95 % interval", "p", "p, Holm"),
         rows,
-        (f"p: two-sided paired randomisation test, {facts['num_swaps']} swaps of the predictions of clips; interval: paired bootstrap",),
+        (f"p: two-sided paired randomisation test, {swaps}; interval: paired bootstrap",),
     )
 
 

@@ -21,6 +21,8 @@ from mer_ray.core.manifest import METADATA_KEY, read_manifest
 from mer_ray.prediction.clip_table import ClipTable, ValueArray, read_clip_table
 from mer_ray.prediction.protocols import Protocol
 
+MANIFEST_SUFFIXES = (".parquet", ".pq")
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -155,7 +157,7 @@ def _number_speakers(speaker_ids: list[str | None]) -> Tensor | None:
 
 
 def _is_manifest(path: Path) -> bool:
-    if path.suffix.lower() not in (".parquet", ".pq") or not path.is_file():
+    if path.suffix.lower() not in MANIFEST_SUFFIXES or not path.is_file():
         return False
     try:
         return METADATA_KEY in (pq.read_schema(path).metadata or {})

@@ -1,6 +1,7 @@
 """Features of many clips from their media: on Ray, through a store, resumable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mer_ray.core.artefacts import write_text
@@ -49,21 +50,31 @@ def extract_lacking(config: MediaConfig, work: Path, wanted: WantedClips, encode
     write_text(work / "README.txt", "Features of predictions that are not finished; run the same command again, or remove this folder.\n")
     store = config.store or str(work / "store")
     if encoders:
-        extract(
-            ExtractConfig(
-                manifest=work / "manifest.parquet",
-                store=store,
-                encoders=tuple(encoders),
-                allow_plugins=config.allow_plugins,
-                # A clip that fails is predicted from what is left of it.
-                max_failure_rate=1.0,
-                limits=config.limits,
-                device=config.device,
-                num_actors=config.num_actors,
-                gpus_per_actor=config.gpus_per_actor,
+        with _named_as_given(work / "manifest.parquet", wanted.path):
+            extract(
+                ExtractConfig(
+                    manifest=work / "manifest.parquet",
+                    store=store,
+                    encoders=tuple(encoders),
+                    allow_plugins=config.allow_plugins,
+                    # A clip that fails is predicted from what is left of it.
+                    max_failure_rate=1.0,
+                    limits=config.limits,
+                    device=config.device,
+                    num_actors=config.num_actors,
+                    gpus_per_actor=config.gpus_per_actor,
+                )
             )
-        )
     return store
+
+
+@contextmanager
+def _named_as_given(working: Path, given: Path | None) -> Iterator[None]:
+    """Faults of a manifest name the file that the user gave: nobody else knows the working file."""
+    try:
+        yield
+    except ManifestError as error:
+        raise ManifestError(str(error).replace(str(working), str(given or working))) from error
 
 
 def refuse_absent_media(wanted: WantedClips, source: str | Path) -> None:

@@ -83,6 +83,7 @@ def evaluate_robustness(config: EvaluateConfig) -> RobustnessSummary:
     facts = {
         **scoring_facts(config, labels, official),
         "bundle": str(noise.bundle),
+        "runs": list(dict.fromkeys(group.run for group in bundle.facts.groups)),
         "modalities": [name for name in MODALITIES if name in read],
         "noise": {"source": noise.source, "seed": noise.seed},
         "num_held_out": num_held_out,
@@ -100,6 +101,20 @@ def _refuse_other_task(config: EvaluateConfig, bundle: Bundle, labels: Labels) -
         raise PredictionError(
             f"{bundle.folder}: predicts {', '.join(unknown)}, which {config.labels} does not have{nearest(unknown[0], labels.classes)}; "
             "give the labels of the emotions that it was trained on"
+        )
+    _refuse_unpredicted(config, bundle, labels)
+
+
+def _refuse_unpredicted(config: EvaluateConfig, bundle: Bundle, labels: Labels) -> None:
+    """Refuse labels that no prediction can meet."""
+    labelled = [labels.classes[number] for number in labels.label_N.tolist() if number >= 0]
+    beyond = [name for name in labels.classes if name in set(labelled) - set(bundle.classes)]
+    if beyond:
+        num_beyond = sum(name in beyond for name in labelled)
+        raise PredictionError(
+            f"{config.labels}: {num_beyond} of {say_count(len(labelled), 'labelled clip')} {'is' if num_beyond == 1 else 'are'} "
+            f"{', '.join(beyond)}, which {bundle.folder} does not predict; it predicts {', '.join(bundle.classes)}; map those emotions, "
+            "or map them to null, with label_map of the manifest, or choose a bundle that predicts them"
         )
 
 

@@ -10,7 +10,7 @@ from mer_ray.core.table import Table
 def robustness_tables(facts: dict[str, Any], path: Path, predictions_path: Path) -> list[Table]:
     """One table: a row per condition; a column per number that the models give of clips."""
     names = list(dict.fromkeys(name for one in facts["conditions"] for name in one["facts"]))
-    columns = ("condition", facts["official"], "95 % interval", "minus clean", "95 % interval", "p", "p, Holm", *names)
+    columns = ("condition", "clips affected", facts["official"], "95 % interval", "minus clean", "95 % interval", "p", "p, Holm", *names)
     rows = tuple(_row(facts, one, names) for one in facts["conditions"])
     return [Table(f"{facts['protocol']}: {facts['rule']}", columns, rows, tuple(_notes(facts, path, predictions_path)))]
 
@@ -19,17 +19,19 @@ def _row(facts: dict[str, Any], one: dict[str, Any], names: list[str]) -> tuple[
     numbers = [one["facts"][name]["mean"] if name in one["facts"] else None for name in names]
     difference = one["difference"]
     interval = _bounds(one["intervals"].get(facts["official"]))
+    who = one["condition"], one["num_affected"]
     if difference is None:
-        return one["condition"], one["official"], interval, None, "", "", "", *numbers
+        return *who, one["official"], interval, None, "", "", "", *numbers
     p_values = (f"{difference['p_value']:.4f}", f"{difference['p_holm']:.4f}")
-    return one["condition"], one["official"], interval, difference["difference"], _bounds(difference["interval"]), *p_values, *numbers
+    return *who, one["official"], interval, difference["difference"], _bounds(difference["interval"]), *p_values, *numbers
 
 
 def _notes(facts: dict[str, Any], path: Path, predictions_path: Path) -> list[str]:
+    swapped = "" if facts["num_speakers"] is None else ", which swaps whole speakers"
     drawn = "clips" if facts["num_speakers"] is None else f"the {facts['num_speakers']} speakers with all their clips"
     notes = [
         f"{say_count(facts['num_labelled'], 'labelled clip')} of {facts['labels']}, intervals: {drawn} drawn anew "
-        f"{facts['num_resamples']} times; p: paired randomisation test against clean"
+        f"{facts['num_resamples']} times; p: paired randomisation test against clean{swapped}"
     ]
     if facts["num_held_out"]:
         clips = say_count(facts["num_held_out"], "clip")
@@ -37,6 +39,13 @@ def _notes(facts: dict[str, Any], path: Path, predictions_path: Path) -> list[st
     for one in facts["conditions"]:
         if one["num_silent"]:
             notes.append(f"{one['condition']}: {say_count(one['num_silent'], 'silent clip')} got no noise: there is no ratio to silence")
+    for name, fact in facts["conditions"][0]["facts"].items():
+        if fact["only_complete"]:
+            notes.append(f"{name}: mean over the {say_count(fact['num_clips'], 'clip')} that have every input")
+    for one in facts["conditions"]:
+        fixed = [name for name, fact in one["facts"].items() if fact["is_fixed"]]
+        if fixed:
+            notes.append(f"{one['condition']}: {', '.join(fixed)} by construction: nothing is left to choose from")
     return [*notes, f"scores: {path}", f"predictions: {predictions_path}"]
 
 

@@ -36,11 +36,15 @@ Source = str | Path | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class WantedClips:
-    """The clips as a manifest; `source_ids` names the recording that each is a window of, the clip itself where there are no windows."""
+    """The clips as a manifest; `source_ids` names the recording that each is a window of, the clip itself where there are no windows.
+
+    `path` is the manifest that a user gave, None where files were given.
+    """
 
     manifest: Manifest
     source_ids: list[str]
     is_windowed: bool = False
+    path: Path | None = None
 
     @property
     def clip_ids(self) -> list[str]:
@@ -106,7 +110,7 @@ def clips_of_manifest(path: Path, splits: Sequence[str] | None, names: Sequence[
         )
     if not table.num_rows:
         raise ManifestError(f"{path}: has no clips; make it again with `mer-ray manifest`")
-    return WantedClips(replace(manifest, table=table), table["clip_id"].to_pylist())
+    return WantedClips(replace(manifest, table=table), table["clip_id"].to_pylist(), path=path)
 
 
 def cut_windows(wanted: WantedClips, window_s: float, hop_s: float) -> WantedClips:
@@ -135,7 +139,7 @@ def cut_windows(wanted: WantedClips, window_s: float, hop_s: float) -> WantedCli
             rows.append(row | where | {"clip_id": f"{row['clip_id']}#{number:05d}", "text": None})
             source_ids.append(row["clip_id"])
     table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
-    return WantedClips(replace(wanted.manifest, table=table), source_ids, is_windowed=True)
+    return replace(wanted, manifest=replace(wanted.manifest, table=table), source_ids=source_ids, is_windowed=True)
 
 
 def window_starts(duration_s: float, window_s: float, hop_s: float) -> list[float]:

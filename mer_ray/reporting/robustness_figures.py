@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 from mer_ray.reporting.figures import COLOURS, GREY, make_figure, wrapped
 from mer_ray.reporting.words import lower_is_better, metric_title
 
+# Of the range of all intervals, on both sides: a bar's end on the border would look cut.
+MARGIN = 0.05
 ROW_HEIGHT, AXES_HEIGHT = 38, 70  # pixels
 GATE_HEIGHT = 300
 
@@ -37,7 +39,15 @@ def conditions_figure(facts: dict[str, Any]) -> go.Figure:
     last = len(names) - 0.4
     figure.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[last, -0.6], showgrid=False, ticklabelstandoff=8)
     figure.update_xaxes(title=f"{metric_title(metric)} ({'lower' if lower_is_better(metric) else 'higher'} is better)", nticks=7)
+    figure.update_xaxes(range=_padded_range(conditions, metric))
     return figure
+
+
+def _padded_range(conditions: list[dict[str, Any]], metric: str) -> list[float]:
+    """From the lowest to the highest mark with room for the ends."""
+    marks = [mark for one in conditions for mark in (one["official"], *(one["intervals"].get(metric) or ()))]
+    spare = MARGIN * (max(marks) - min(marks)) or MARGIN
+    return [min(marks) - spare, max(marks) + spare]
 
 
 def gate_figure(levels: list[dict[str, Any]], label: str) -> go.Figure:

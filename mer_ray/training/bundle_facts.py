@@ -130,8 +130,9 @@ def read_bundle_facts(folder: Path) -> BundleFacts:
     """
     path = folder / FACTS_NAME
     if not path.is_file():
-        hint = "; it holds the folder bundle: give that" if (folder / "bundle" / FACTS_NAME).is_file() else ""
-        raise RunError(f"{folder}: no bundle: it has no {FACTS_NAME}; give the folder `bundle` of a finished run{hint}")
+        of_run = folder / "bundle"
+        advice = f"give its bundle, {of_run}" if (of_run / FACTS_NAME).is_file() else "give the folder `bundle` of a finished run"
+        raise RunError(f"{folder}: no bundle: it has no {FACTS_NAME}; {advice}")
     try:
         return BundleFacts.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:

@@ -191,7 +191,12 @@ def test_broken_recordings_are_found_before_anything_starts(recordings: Path, tm
     with pytest.raises(ConfigError, match=r"c\.flac: lasts 5 s, more than limits.max_duration_s=4; cut it"):
         check_noise_folder(recordings, MediaLimits(max_duration_s=4))
     (tmp_path / "a.wav").write_bytes(b"no sound at all")
-    with pytest.raises(ConfigError, match=r"noise: .*a\.wav: not a media file that can be read.*; or remove it from the folder"):
+    with pytest.raises(
+        ConfigError, match=r"noise: .*a\.wav: not a media file that can be read[^;]*; replace it, or remove it from the folder"
+    ):
+        check_noise_folder(tmp_path, MediaLimits())
+    (tmp_path / "a.wav").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"a\.wav: the file is empty \(0 bytes\); copy or export it again; or remove it from the folder"):
         check_noise_folder(tmp_path, MediaLimits())
     write_media(tmp_path / "a.wav", sound=noise(1.0), audio_codec="pcm_s16le")
     write_media(tmp_path / "pictures.mp4", moving_noise(5))

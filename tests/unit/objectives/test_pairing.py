@@ -4,7 +4,7 @@ from scipy.stats import binomtest
 
 from mer_ray.objectives import Outcome, score
 from mer_ray.objectives.metrics import swapped_scores, take
-from mer_ray.objectives.pairing import are_paired, difference, holm
+from mer_ray.objectives.pairing import are_paired, difference, holm, smallest_p
 
 
 def outcome(predicted, num_classes=3, shift=0.0):
@@ -33,6 +33,22 @@ def test_random_swaps_come_close_to_the_sign_test():
     found = difference([first], [other], "accuracy", seed=1, num_resamples=10, num_swaps=1999)
     assert found.p_value == pytest.approx(binomtest(10, 13).pvalue, abs=0.03)
     assert difference([first], [other], "accuracy", seed=1, num_resamples=10, num_swaps=1999) == found
+
+
+def test_whole_groups_are_swapped_as_they_are_drawn():
+    """Three clips of each of five speakers, who all gain: the sign test of five speakers, not of fifteen clips."""
+    first, other = right_or_wrong([0] * 15), right_or_wrong([1] * 15)
+    speaker_N = torch.arange(15) // 3 * 10 + 7
+    found = difference([first], [other], "accuracy", seed=0, groups_N=speaker_N, num_resamples=50)
+    assert found.p_value == pytest.approx(binomtest(5, 5).pvalue) == smallest_p(5)
+    alone = difference([first], [other], "accuracy", seed=0, num_resamples=50, num_swaps=199)
+    assert alone.p_value == pytest.approx(2 / 200) == smallest_p(15, 199)
+
+
+def test_groups_of_one_clip_are_clips():
+    first, other = right_or_wrong([1, 0, 0, 0, 0, 0, 0, 1, 0, 1]), right_or_wrong([1, 1, 1, 1, 1, 1, 1, 0, 1, 1])
+    found = difference([first], [other], "accuracy", seed=0, groups_N=torch.arange(10), num_resamples=20)
+    assert found.p_value == pytest.approx(binomtest(7, 8).pvalue)
 
 
 def test_equal_predictions_differ_by_nothing():

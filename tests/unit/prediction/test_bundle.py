@@ -154,7 +154,7 @@ def test_a_changed_or_missing_member_is_refused(folds_bundle, tmp_path):
 def test_other_folders_are_no_bundles(folds_bundle, tmp_path):
     with pytest.raises(RunError, match=r"no bundle: it has no bundle.json; give the folder `bundle` of a finished run$"):
         load_bundle(tmp_path)
-    with pytest.raises(RunError, match="it holds the folder bundle: give that"):
+    with pytest.raises(RunError, match=rf"no bundle: it has no bundle\.json; give its bundle, {folds_bundle}$"):
         load_bundle(folds_bundle.parent)
     shutil.copytree(folds_bundle, tmp_path / "later")
     facts = json.loads((folds_bundle / "bundle.json").read_text())

@@ -133,6 +133,8 @@ def test_a_manifest_gives_speakers_to_draw_and_splits_to_choose_from(tmp_path: P
     whole = run(said, labels=labels, protocol="emotion")
     assert (whole.facts["num_labelled"], whole.facts["num_speakers"]) == (90, 5)
     assert "the 5 speakers with all their clips drawn anew 20 times" in shown(whole)
+    compared = run(said, parquet_predictions(tmp_path / "same.parquet"), labels=labels, protocol="emotion")
+    assert "49 swaps of the predictions of speakers with all their clips" in shown(compared)
     test = run(said, labels=labels, protocol="emotion", split="test", train_labels=labels)
     assert (test.facts["num_labelled"], test.facts["files"][0]["num_beyond_labels"]) == (40, 50)
     assert test.facts["files"][0]["official"] == pytest.approx(weighted_f1(truth()[0][50:], guesses(1, 0.7)[0][50:]))

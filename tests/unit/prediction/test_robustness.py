@@ -2,14 +2,19 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 from sklearn import metrics
 
-from mer_ray.core.errors import ConfigError, ManifestError, PredictionError, RunError
+from mer_ray.core.errors import ConfigError, PredictionError, RunError
+from mer_ray.core.manifest import Manifest, read_manifest, write_manifest
 from mer_ray.prediction.evaluation_config import EvaluateConfig
 from mer_ray.prediction.robustness import evaluate_robustness, plan_robustness
 from mer_ray.reporting.robustness_page import render_robustness
@@ -72,6 +77,12 @@ def test_tables_and_page_show_every_condition(corpus, folds_bundle, tmp_path):
     for text in (stream.getvalue(), page):
         assert "without audio" in text and f"{summary.facts['conditions'][1]['official']:.3f}" in text
         assert "48 clips were in the training of some models" in text
+    assert "<title>Robustness of folds</title>" in page and "Blur:" not in page and "Noise:" not in page and "green: words" not in page
+    num_seen = sum("vision" in row["used"] for row in summary.table.to_pylist() if row["condition"] == "clean")
+    assert [one["num_affected"] for one in summary.facts["conditions"]] == [None, 48, num_seen] and f"{num_seen} of 48" in page
+    clean, heard, seen = summary.facts["conditions"]
+    worse = render_robustness({**summary.facts, "conditions": [clean, {**heard, "snr_db": 5.0}, {**seen, "blur": 2.0}]})
+    assert "Blue: sound, orange: pictures. Noise: speech-like, at" in worse and "Blur: sigma" in worse
     assert "On clean media its weighted F1 is" in page and 'id="mer-ray-data"' in page
 
 
@@ -104,10 +115,32 @@ def test_what_cannot_be_is_one_line(corpus, folds_bundle, tmp_path, noise, given
     assert "\n" not in str(caught.value) and not (tmp_path / "r.json").exists()
 
 
-def test_labels_without_media_or_of_other_emotions_are_refused(corpus, folds_bundle, tmp_path):
-    (tmp_path / "labels.csv").write_text("clip_id,emotion\nclip000,neutral\nclip001,angry\n")
-    with pytest.raises(PredictionError, match=r"predicts happy, which .*labels\.csv does not have"):
-        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "labels.csv"))
-    with pytest.raises(ManifestError, match=r"labels\.csv"):
-        classes = ["neutral", "angry", "happy"]
-        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "labels.csv", classes=classes))
+def test_labels_that_the_bundle_cannot_predict_are_refused(corpus, folds_bundle, tmp_path):
+    manifest = read_manifest(corpus.folder / "manifest.parquet")
+    facts = replace(manifest.facts, classes=(*manifest.facts.classes, "fear", "disgust", "bored"))
+    emotions = ["fear", "disgust", "fear", *manifest.table["emotion"].to_pylist()[3:]]
+    column = manifest.table.column_names.index("emotion")
+    write_manifest(Manifest(manifest.table.set_column(column, "emotion", pa.array(emotions)), facts), tmp_path / "more.parquet")
+    expected = (
+        r"3 of 48 labelled clips are fear, disgust, which .*bundle does not predict; it predicts neutral, angry, happy; map .* label_map"
+    )
+    with pytest.raises(PredictionError, match=expected) as caught:
+        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "more.parquet"))
+    assert "\n" not in str(caught.value) and [path.name for path in tmp_path.iterdir()] == ["more.parquet"]
+
+
+def test_labels_of_other_emotions_are_refused(corpus, folds_bundle, tmp_path):
+    manifest = read_manifest(corpus.folder / "manifest.parquet")
+    is_known = pc.not_equal(manifest.table["emotion"], "happy")
+    few = Manifest(manifest.table.filter(is_known), replace(manifest.facts, classes=("neutral", "angry")))
+    write_manifest(few, tmp_path / "few.parquet")
+    with pytest.raises(PredictionError, match=r"predicts happy, which .*few\.parquet does not have"):
+        evaluate_robustness(config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "few.parquet"))
+
+
+def test_labels_without_media_are_refused(corpus, folds_bundle, tmp_path):
+    expected = (
+        r"labels: .*clips\.csv: noise needs a manifest \(\.parquet\), which says where the media are; make one with `mer-ray manifest`"
+    )
+    with pytest.raises(ValidationError, match=expected):
+        config_of(corpus, folds_bundle, tmp_path, labels=tmp_path / "clips.csv")

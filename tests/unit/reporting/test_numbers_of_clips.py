@@ -13,7 +13,8 @@ from mer_ray.objectives.bootstrap import mean_interval
 from mer_ray.reporting.class_values import class_values_of
 from mer_ray.reporting.curves import curves_by_step
 from mer_ray.reporting.noise import MAX_BINS, rank_correlation, relate_to_noise
-from mer_ray.reporting.robustness_page import gates_of, headline_of
+from mer_ray.reporting.robustness_figures import conditions_figure
+from mer_ray.reporting.robustness_page import colours_of, gates_of, headline_of
 from mer_ray.reporting.runs import read_run
 from mer_ray.reporting.scoring import MIN_CLIPS
 from mer_ray.reporting.uncertainty import uncertainties_of
@@ -90,21 +91,62 @@ def test_values_of_emotions_stand_beside_those_of_the_labels(make_run: RunMaker)
     assert table["verdict"] == "Learnt and labelled lie 0.50 apart on average, farthest for neutral: 1.00 learnt, 0.00 labelled."
 
 
+BARS = (("clean", [0.4, 0.8]), ("noise 5 dB", [0.2, 0.6]), ("noise 0 dB", None))
+COUNTS = {"num_labelled": 90, "num_speakers": None, "num_swaps": 9999}
+
+
 def condition(name: str, snr_db: float | None, score: float, p_holm: float | None, gate: float) -> dict[str, Any]:
     difference = None if p_holm is None else {"difference": score - 0.8, "p_holm": p_holm}
-    facts = {"guide_gate": {"mean": gate, "interval": None, "num_clips": 3}}
+    change = None if p_holm is None else {"mean": gate - 0.9, "interval": [gate - 0.92, gate - 0.88]}
+    fact = {"mean": gate, "interval": None, "num_clips": 3, "only_complete": True, "is_fixed": name.startswith("without"), "change": change}
+    facts = {"guide_gate": fact}
     return {"condition": name, "snr_db": snr_db, "official": score, "difference": difference, "facts": facts}
 
 
 def test_a_robustness_page_orders_gates_by_the_ratio_and_names_what_costs_most():
     clean = condition("clean", None, 0.8, None, 0.9)
     noisy = [condition("noise 5 dB", 5, 0.6, 0.01, 0.6), condition("noise -5 dB", -5, 0.3, 0.06, 0.2)]
-    facts = {"official": "weighted_f1", "conditions": [clean, *noisy, condition("without vision", None, 0.7, 0.01, 0.9)]}
+    facts = {**COUNTS, "official": "weighted_f1", "conditions": [clean, *noisy, condition("without vision", None, 0.7, 0.01, 0.9)]}
     (gate,) = gates_of(facts)
     assert [(one["level"], one["mean"]) for one in gate["levels"]] == [("-5 dB", 0.2), ("5 dB", 0.6), ("clean", 0.9)]
+    assert (gate["clips"], gate["fixed"]) == ("the 3 clips that have every input", ["without vision"])
     assert headline_of(facts).endswith("The largest change that is more than chance is −0.200: noise 5 dB.")
     assert gates_of({**facts, "conditions": [clean, facts["conditions"][-1]]}) == []
     assert "No condition differs" in headline_of({**facts, "conditions": [clean, noisy[1]]})
+    # Six speakers can be swapped in 64 ways: 2 / 64 for each of three conditions.
+    few = "The p-values cannot say whether that is chance: with 6 speakers none can lie below 0.094 after Holm."
+    assert headline_of({**facts, "num_speakers": 6}).endswith(f"The largest change is −0.500: noise -5 dB. {few}")
+
+
+@pytest.mark.parametrize(
+    ("gate", "expected"),
+    [
+        (0.2, "Yes, it closes: 0.90 clean, 0.20 at -5 dB; on average −0.700 per clip (95 % interval −0.720 to −0.680)."),
+        (
+            0.91,
+            "These clips do not show that it does: 0.90 clean, 0.91 at -5 dB; on average 0.010 per clip (95 % interval −0.010 to 0.030).",
+        ),
+        (0.93, "Hardly: 0.90 clean, 0.93 at -5 dB; on average 0.030 per clip (95 % interval 0.010 to 0.050)."),
+    ],
+)
+def test_the_page_answers_whether_a_gate_changes_with_noise(gate: float, expected: str):
+    clean, noisy = condition("clean", None, 0.8, None, 0.9), condition("noise -5 dB", -5, 0.3, 0.06, gate)
+    (found,) = gates_of({**COUNTS, "conditions": [clean, condition("noise 5 dB", 5, 0.6, 0.01, 0.6), noisy]})
+    assert found["answer"] == expected
+
+
+def test_colours_are_explained_of_what_was_tested():
+    rows = [{"modality": None}, {"modality": "vision"}]
+    assert colours_of({"conditions": rows}) == "Orange: pictures"
+    assert colours_of({"conditions": [*rows, {"modality": "audio"}]}) == "Blue: sound, orange: pictures"
+
+
+def test_bars_of_scores_end_within_the_plot():
+    rows = [{"condition": name, "modality": None, "official": 0.5, "intervals": {"uar": bounds}} for name, bounds in BARS]
+    axis = conditions_figure({"conditions": rows, "official": "uar"}).layout.xaxis
+    assert tuple(axis.range) == pytest.approx((0.2 - 0.03, 0.8 + 0.03))
+    alike = conditions_figure({"conditions": [{**rows[0], "intervals": {}}], "official": "uar"}).layout.xaxis
+    assert tuple(alike.range) == pytest.approx((0.45, 0.55))
 
 
 @pytest.mark.parametrize(
