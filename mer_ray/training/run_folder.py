@@ -74,9 +74,7 @@ class RunFolder:
         if self.facts_path.is_file():
             existing = self.read_facts().get("identity")
             if existing != identity:
-                raise RunError(
-                    f"{self.root}: holds another run: {self._what_differs(config)}; give another `out`, or delete the folder to train anew"
-                )
+                raise self._other_run(self._what_differs(config))
         elif self.root.is_dir() and any(self.root.iterdir()):
             raise RunError(f"{self.root}: is not empty and holds no run.json; give another `out`, or empty it")
         else:
@@ -85,6 +83,12 @@ class RunFolder:
             write_text(self.root / "config.yaml", dump_yaml(config))
         for file in plugin_files(config):
             file.write_to(self.root / "plugins")
+
+    def _other_run(self, what_differs: str) -> RunError:
+        return RunError(
+            f"{self.root}: holds another run: {what_differs}; give another `out` (in a job: vars.out=... or steps.N.out=...), "
+            "or delete the folder to train anew"
+        )
 
     def _what_differs(self, config: TrainConfig) -> str:
         """The keys in which the run that lies here has other values."""
