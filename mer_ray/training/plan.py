@@ -1,6 +1,10 @@
 """What a training would do, found without training, features or Ray."""
 
+import math
+from pathlib import Path
+
 from mer_ray.batching import StreamConfig, build_streams
+from mer_ray.core.errors import RunError
 from mer_ray.core.manifest import Manifest, read_manifest
 from mer_ray.core.plugins import shown_name
 from mer_ray.core.table import Table
@@ -39,6 +43,27 @@ def plan_training(config: TrainConfig) -> Table:
         ("out", str(config.out)),
     ]
     return Table("Training", ("what", "value"), tuple(rows))
+
+
+def state_of_training(config: TrainConfig) -> str:
+    """What a dry run of a job says of its training; data are compared by the times of their files."""
+    folder = RunFolder(config.out)
+    try:
+        folder.refuse_other(config)
+    except RunError as error:
+        return f"would stop: {error}"
+    is_same = folder.differing_keys(config) == []
+    if folder.is_complete and is_same and _newest_change(config) <= folder.scores_path.stat().st_mtime:
+        return "finished, unless its data change"
+    return "does what is left"
+
+
+def _newest_change(config: TrainConfig) -> float:
+    """When the last file of manifest and store was written; infinite where that is not told by local files."""
+    store = Path(config.store)
+    if not config.manifest.is_file() or not store.is_dir():
+        return math.inf
+    return max(file.stat().st_mtime for file in (config.manifest, *store.rglob("*")) if file.is_file())
 
 
 def _layers(stream: StreamConfig) -> str:

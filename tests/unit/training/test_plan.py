@@ -1,11 +1,13 @@
 """What a dry run tells without features, a training or Ray."""
 
+import os
+
 import pytest
 from training_corpus import make_corpus
 
 from mer_ray.core.errors import ConfigError, RunError, StoreError
 from mer_ray.training import train
-from mer_ray.training.plan import plan_training
+from mer_ray.training.plan import plan_training, state_of_training
 
 
 def test_streams_that_the_model_does_not_take_are_told(corpus):
@@ -51,3 +53,14 @@ def test_a_folder_of_something_else_is_told(corpus):
     (config.out / "thesis.txt").write_text("precious")
     with pytest.raises(RunError, match=r"is not empty and holds no run\.json"):
         plan_training(config)
+
+
+def test_a_job_tells_whether_a_training_is_finished(corpus):
+    config = corpus.config(epochs=1)
+    assert state_of_training(config) == "does what is left"
+    train(config)
+    assert state_of_training(config) == "finished, unless its data change"
+    assert state_of_training(corpus.config(epochs=2)).startswith(f"would stop: {config.out}: holds another run: epochs differ")
+    later = (config.out / "scores.json").stat().st_mtime + 5
+    os.utime(config.manifest, (later, later))
+    assert state_of_training(config) == "does what is left"
