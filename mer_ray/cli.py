@@ -65,7 +65,7 @@ def _fail(message: str, code: int) -> None:
 def run(words: Words = None, print_config: PrintConfig = False, dry_run: DryRun = False) -> None:
     """Run a job file: its steps in order, finished ones skipped."""
     from mer_ray.workflow.job import load_job
-    from mer_ray.workflow.runner import StepResult, is_finished, run_job
+    from mer_ray.workflow.runner import StepResult, run_job, state_of
 
     path, overrides = _split(words)
     if path is None:
@@ -77,9 +77,7 @@ def run(words: Words = None, print_config: PrintConfig = False, dry_run: DryRun 
         return
     if dry_run:
         for number, step in enumerate(job.steps, start=1):
-            finds_rest = step.verb.reads(step.config) is None
-            state = "finished, would be skipped" if is_finished(step.verb, step.config) else "does what is left" if finds_rest else "to do"
-            _print(f"step {number}: {step.verb.name} -> {', '.join(step.verb.writes(step.config))}: {state}")
+            _print(f"step {number}: {step.verb.name} -> {', '.join(step.verb.writes(step.config))}: {state_of(step.verb, step.config)}")
         return
 
     def show(result: StepResult) -> None:

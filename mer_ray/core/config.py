@@ -6,7 +6,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -203,15 +203,24 @@ def _explain(config_class: type[BaseModel], item: dict[str, Any]) -> tuple[str, 
         key = _unquoted(context["discriminator"])
         return f"{dotted}.{key}" if dotted else key, f"unknown choice {context['tag']!r}{nearest(context['tag'], allowed)}"
     if kind == "union_tag_not_found":
-        return dotted, f"needs the key {_unquoted(context['discriminator'])}"
+        return dotted, _lacking_tag(_unquoted(context["discriminator"]), item["input"], _union_tags(_annotation_at(config_class, location)))
     if kind == "literal_error":
         allowed = [_unquoted(word) for word in context["expected"].replace(" or ", ", ").split(", ")]
         return dotted, f"{item['input']!r} is not allowed{nearest(str(item['input']), allowed)}"
     if kind in ("tuple_type", "list_type"):
         return dotted, f"a list is needed, in brackets: [...], not {item['input']!r}"
     message = item["msg"].removeprefix("Value error, ")
+    if kind.endswith("_parsing") or kind == "int_from_float":
+        # What follows says the same again.
+        message = message.partition(",")[0]
     shown = "" if kind == "value_error" or isinstance(item["input"], (dict, list)) else f", not {item['input']!r}"
     return dotted, f"{message[0].lower() + message[1:]}{shown}" if dotted else message
+
+
+def _lacking_tag(key: str, given: Any, choices: Iterable[str]) -> str:
+    mistyped = difflib.get_close_matches(key, [str(one) for one in given], n=1) if isinstance(given, Mapping) else []
+    hint = f"; did you mean {key!r} by {mistyped[0]!r}?" if mistyped else "."
+    return f"needs the key {key}{hint} Allowed: {', '.join(choices)}"
 
 
 def _keys(config_class: type[BaseModel]) -> list[str]:
@@ -244,12 +253,16 @@ def _dotted(config_class: type[BaseModel], location: tuple[str | int, ...]) -> s
 
 
 def _model_at(config_class: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel] | None:
+    models = _models_in(_annotation_at(config_class, location))
+    return models[0] if models else None
+
+
+def _annotation_at(config_class: type[BaseModel], location: tuple[str | int, ...]) -> Any:
     annotation: Any = config_class
     for step in location:
         tags = _union_tags(annotation)
         annotation = tags[step] if isinstance(step, str) and step in tags else _step_into(annotation, step)
-    models = _models_in(annotation)
-    return models[0] if models else None
+    return annotation
 
 
 def _step_into(annotation: Any, step: str | int) -> Any:

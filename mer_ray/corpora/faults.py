@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +11,10 @@ from mer_ray.core.artefacts import write_text
 from mer_ray.core.errors import ManifestError
 
 MAX_PRINTED_FAULTS = 50
+# So many alike are listed row by row; more are one line.
+MAX_ALIKE = 10
+# Paths differ from row to row, what is wrong with them does not.
+LEADING_VALUE = re.compile(r"""^(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*") """)
 
 
 @dataclass(frozen=True, order=True)
@@ -56,12 +61,24 @@ def _place(row: SourceRow | None) -> tuple[int, int]:
 
 
 def faults_error(where: str, faults: Sequence[Fault], advice: str) -> ManifestError:
-    """One error that lists the faults, a line each, at most `MAX_PRINTED_FAULTS` of them."""
+    """One error that lists the faults, a line each or one for many that are alike, at most `MAX_PRINTED_FAULTS` lines."""
     lines = [f"{where}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}; {advice}"]
-    lines += [f"  {fault}" for fault in faults[:MAX_PRINTED_FAULTS]]
-    if len(faults) > MAX_PRINTED_FAULTS:
-        lines.append(f"  ... and {len(faults) - MAX_PRINTED_FAULTS} more")
+    groups = _grouped(faults)
+    lines += [f"  {f'{len(alike)} rows, e.g. ' if len(alike) > 1 else ''}{alike[0]}" for alike in groups[:MAX_PRINTED_FAULTS]]
+    num_left = sum(map(len, groups[MAX_PRINTED_FAULTS:]))
+    if num_left:
+        lines.append(f"  ... and {num_left} more")
     return ManifestError("\n".join(lines))
+
+
+def _grouped(faults: Sequence[Fault]) -> list[list[Fault]]:
+    """The faults in order: many of rows that are alike together, all others alone."""
+    alike: dict[object, list[int]] = {}
+    for number, fault in enumerate(faults):
+        kind = number if fault.row is None else (fault.column, LEADING_VALUE.sub("", fault.what), fault.allowed)
+        alike.setdefault(kind, []).append(number)
+    groups = [group for found in alike.values() for group in ([found] if len(found) > MAX_ALIKE else [[number] for number in found])]
+    return [[faults[number] for number in group] for group in sorted(groups)]
 
 
 def write_faults(faults: Sequence[Fault], path: Path) -> None:

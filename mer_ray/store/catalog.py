@@ -120,9 +120,19 @@ def resolve_encoder(store: Store, corpus: str, name_or_key: str) -> EncoderRecor
             f"{store.url}: {corpus} has {len(found)} encoders named {name_or_key}; write one of {', '.join(record.key for record in found)}"
         )
     if records:
-        raise StoreError(f"{store.url}: {corpus} has no encoder {name_or_key}; it has {', '.join(record.key for record in records)}")
+        raise StoreError(
+            f"{store.url}: {corpus} has no encoder {name_or_key}; it has {_listed(records)}; name one of these, or extract it with "
+            "`mer-ray extract`"
+        )
     corpora = ", ".join(list_names(store, store.root)) or "nothing yet"
     raise StoreError(f"{store.url}: no features of corpus {corpus}; the store has {corpora}; run `mer-ray extract` first")
+
+
+def _listed(records: Sequence[EncoderRecord]) -> str:
+    """The keys, those of media as they are first."""
+    clean, degraded = [[one.key for one in records if (one.degrade is None) == is_clean] for is_clean in (True, False)]
+    copies = [f"copies for degraded media: {', '.join(degraded)}"] if degraded else []
+    return "; ".join([*([", ".join(clean)] if clean else []), *copies])
 
 
 def _read_ids(store: Store, corpus: str, key: str, kind: PartKind) -> pa.Table:

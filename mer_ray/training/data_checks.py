@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mer_ray.batching import speaker_groups
+from mer_ray.batching import Stream, speaker_groups
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.objectives import Outcome, score
 from mer_ray.training.config import LOSS, TrainConfig
@@ -111,10 +111,20 @@ def _refuse_lone_modalities(data: TrainingData, found: Sequence[Partition]) -> N
             present = {name: bool(stream.present_N[rows].any()) for name, rows in parts.items() if len(rows)}
             lacking = [name for name, has_any in present.items() if not has_any]
             if len(lacking) == len(present):
-                raise RunError(f"inputs: no clip has {stream.spec.name} ({stream.encoder}); extract it, or leave this input out")
+                raise RunError(
+                    f"inputs: no clip has {stream.spec.name} ({stream.encoder}); {_why_lacking(data, stream)}leave this input out"
+                )
             if lacking:
                 where = "" if partition.fold is None else f" of fold {partition.fold}"
                 raise RunError(
                     f"inputs: no clip of {', '.join(lacking)}{where} has {stream.spec.name} ({stream.encoder}), others have; "
-                    "extract it for all parts, or leave this input out"
+                    f"{_why_lacking(data, stream)}put clips that have it into all parts, or leave this input out"
                 )
+
+
+def _why_lacking(data: TrainingData, stream: Stream) -> str:
+    """What can help: clips that were never extracted are refused before, so the others have nothing that could be."""
+    num_failed = data.num_failed.get(stream.encoder, 0)
+    if num_failed:
+        return f"{num_failed} clips failed in its extraction: mend them and extract again with retry_failed=true, or "
+    return f"they were extracted, but have no {stream.spec.modality}: "

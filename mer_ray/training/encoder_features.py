@@ -56,6 +56,14 @@ def wanted_layers(config: StreamConfig, record: EncoderRecord) -> WantedLayers:
     return WantedLayers(frames=layers) if config.frames else WantedLayers(layers, tuple(config.statistics))
 
 
+def features_of_no_clip(record: EncoderRecord, wanted: WantedLayers) -> EncoderFeatures:
+    """What an encoder gives, with the sizes that its record names and no clip in it."""
+    empty = {layer: np.zeros((0, record.layers[layer]), dtype=np.float32) for layer in wanted.layers}
+    columns = {f"{statistic}_{layer}": empty[layer] for statistic in wanted.statistics for layer in wanted.pooled}
+    frames = {layer: Frames(empty[layer], np.zeros(1, dtype=np.int64)) for layer in wanted.frames}
+    return EncoderFeatures(record.key, record.modality, wanted.layers, np.zeros(0, dtype=bool), columns, frames)
+
+
 def read_encoder_features(store: Store, corpus: str, record: EncoderRecord, wanted: WantedLayers, clip_ids: Sequence[str]) -> EncoderRead:
     """Features of clips, in their order; where a clip's newest row is a failure, older features are of other media.
 

@@ -19,10 +19,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from pydantic import ValidationError
 
 from mer_ray.core.artefacts import write_json, write_text
 from mer_ray.core.config import dump_yaml, identity_fields
-from mer_ray.core.errors import RunError
+from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.plugins import plugin_files
 from mer_ray.training.best_epochs import BestEpochs
 from mer_ray.training.checkpoint import read_checkpoint, write_checkpoint
@@ -74,25 +75,60 @@ class RunFolder:
         if self.facts_path.is_file():
             existing = self.read_facts().get("identity")
             if existing != identity:
-                raise RunError(
-                    f"{self.root}: holds another run: {self._what_differs(config)}; give another `out`, or delete the folder to train anew"
-                )
-        elif self.root.is_dir() and any(self.root.iterdir()):
-            raise RunError(f"{self.root}: is not empty and holds no run.json; give another `out`, or empty it")
+                raise self._other_run(self._what_differs(config))
         else:
+            self._refuse_no_run()
             write_json(self.facts_path, facts)
         if not (self.root / "config.yaml").is_file():
             write_text(self.root / "config.yaml", dump_yaml(config))
         for file in plugin_files(config):
             file.write_to(self.root / "plugins")
 
-    def _what_differs(self, config: TrainConfig) -> str:
-        """The keys in which the run that lies here has other values."""
+    def refuse_other(self, config: TrainConfig) -> None:
+        """Refuse what `open` refuses, as far as it can be told without the data.
+
+        Raises:
+            RunError: the folder holds a run of another config, or something that is no run.
+
+        """
+        if not self.facts_path.is_file():
+            self._refuse_no_run()
+        keys = self.differing_keys(config)
+        if keys:
+            raise self._other_run(f"{', '.join(keys)} differ")
+
+    def differing_keys(self, config: TrainConfig) -> list[str] | None:
+        """The keys by which the run that lies here is another one; None where it cannot be told without running a plug-in."""
+        try:
+            # Without plug-ins: nobody has allowed those that stand here.
+            there = TrainConfig.model_validate({**(self._config_that_lies_here() or {}), "allow_plugins": False})
+        except (ValidationError, ConfigError):
+            return None
+        here, known = identity_fields(config), identity_fields(there)
+        other_precision = config.precision not in ("auto", there.precision)
+        return [key for key in here if here[key] != known[key]] + (["precision"] if other_precision else [])
+
+    def _refuse_no_run(self) -> None:
+        if self.root.is_dir() and any(self.root.iterdir()):
+            raise RunError(f"{self.root}: is not empty and holds no run.json; give another `out`, or empty it")
+
+    def _config_that_lies_here(self) -> dict[str, Any] | None:
         try:
             there = yaml.safe_load((self.root / "config.yaml").read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
-            there = None
-        if not isinstance(there, dict):
+            return None
+        return there if isinstance(there, dict) else None
+
+    def _other_run(self, what_differs: str) -> RunError:
+        return RunError(
+            f"{self.root}: holds another run: {what_differs}; give another `out` (in a job: vars.out=... or steps.N.out=...), "
+            "or delete the folder to train anew"
+        )
+
+    def _what_differs(self, config: TrainConfig) -> str:
+        """The keys in which the run that lies here has other values."""
+        there = self._config_that_lies_here()
+        if there is None:
             return "its config.yaml cannot be read"
         here = yaml.safe_load(dump_yaml(config))
         keys = [key for key in (*identity_fields(config), "precision") if there.get(key) != here.get(key)]

@@ -87,17 +87,22 @@ def _read(path: Path, overrides: list[str]) -> JobFile:
     data = apply_overrides(load_yaml(path), [one for one in overrides if one.partition("=")[0].split(".")[0] == "vars_from"])
     file = parse_config(JobFile, data, str(path))
     variables: dict[str, Any] = {}
-    for name in file.vars_from:
-        variables |= load_yaml(path.parent / name)
+    for number, name in enumerate(file.vars_from):
+        try:
+            variables |= load_yaml(path.parent / name)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: vars_from.{number}: {error}") from error
     data["vars"] = variables | file.vars
-    _check_variables(data["vars"], overrides, str(path))
+    _check_overrides(data["vars"], overrides, str(path))
     return parse_config(JobFile, apply_overrides(data, overrides), str(path))
 
 
-def _check_variables(variables: dict[str, Any], overrides: list[str], where: str) -> None:
-    """Refuse a variable that no step could refer to: it would be set and never read."""
+def _check_overrides(variables: dict[str, Any], overrides: list[str], where: str) -> None:
+    """Refuse a variable that no step could refer to, which would be set and never read, and one that is written as a key of the file."""
     for override in overrides:
         parts = override.partition("=")[0].split(".")
+        if parts[0] in variables and parts[0] not in JobFile.model_fields:
+            raise ConfigError(f"{where}: {parts[0]}: unknown key, but a variable of this job; write vars.{override}")
         if parts[0] == "vars" and len(parts) > 1 and parts[1] not in variables:
             raise ConfigError(f"{where}: vars.{parts[1]}: unknown variable{nearest(parts[1], list(variables))}")
 
@@ -131,9 +136,7 @@ def _steps_of_job(
     if inner.resolve() in trail:
         raise ConfigError(f"{where}: {prefix}job: {step.job}: this job runs itself; leave the step out")
     file = _read(inner, [])
-    # Several steps often run the same job.
-    here = f"{where}: {prefix.removesuffix('.')} runs {os.path.normpath(inner)}"
-    variables = Variables(file.vars, here, given=step.vars, outer=outer)
+    variables = Variables(file.vars, os.path.normpath(inner), outer=outer, step=prefix.removesuffix("."), given=step.vars)
     yield from _steps(inner, file, variables, (*trail, inner.resolve()), faults)
 
 

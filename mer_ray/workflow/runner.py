@@ -61,6 +61,13 @@ def is_finished(verb: Verb[Any], config: Any) -> bool:
     return bool(recorded == _record(verb, config, fingerprint(reads)))
 
 
+def state_of(verb: Verb[Any], config: Any) -> str:
+    """What a dry run says of a step."""
+    if verb.reads(config) is None:
+        return verb.state(config)
+    return "finished, would be skipped" if is_finished(verb, config) else "to do"
+
+
 def _record(verb: Verb[Any], config: Any, inputs: str) -> dict[str, str]:
     return {"verb": verb.name, "config": _config_digest(config), "inputs": inputs, "outputs": fingerprint(verb.writes(config))}
 

@@ -13,21 +13,27 @@ OPTIONAL = re.compile(r"\$\{([^}]*)\?\}")
 
 
 class Variables:
-    """A job file's own variables, and those that reach it from the job that runs it, which stand in place of its own.
+    """The variables of the job file `file`, and those that reach it from the job that runs it, which stand in place of its own.
 
-    `given` stand in the step that runs this job and may refer to variables of `outer`; they must be variables of this job. One that is
-    null has no value here, whatever `outer` and the job itself say; `name: ${other?}` counts as not given where `other` has no value.
+    `given` stand in the step `step` of `outer`, which runs this job, and may refer to variables of `outer`; they must be variables of
+    this job. One that is null has no value here, whatever `outer` and the job itself say; `name: ${other?}` counts as not given where
+    `other` has no value.
 
     Raises:
         ConfigError: `given` names a variable that this job lacks.
 
     """
 
-    def __init__(self, own: Mapping[str, Any], where: str, *, given: Mapping[str, Any] | None = None, outer: "Variables | None" = None):
-        self.own, self.where, self.outer = own, where, outer
+    def __init__(
+        self, own: Mapping[str, Any], file: str, *, outer: "Variables | None" = None, step: str = "", given: Mapping[str, Any] | None = None
+    ):
+        self.own, self.file, self.outer, self.step = own, file, outer, step
+        # Several steps often run the same job.
+        self.where: str = file if outer is None else f"{outer.where}: {step} runs {file}"
         for name in given or {}:
             if name not in own:
-                raise ConfigError(f"{where}: vars.{name}: unknown variable{nearest(name, list(own))}")
+                place = f"{file}: vars" if outer is None else f"{outer.where}: {step}.vars"
+                raise ConfigError(f"{place}.{name}: unknown variable of {file}{nearest(name, list(own))}")
         self.given = {name: value for name, value in (given or {}).items() if outer is None or not outer._is_left_out(value)}
 
     def fill_in(self, value: Any, trail: tuple[str, ...] = ()) -> Any:
@@ -70,8 +76,13 @@ class Variables:
         if name not in self.own:
             raise ConfigError(f"{self.where}: ${{{name}}} is not among vars. Known: {', '.join(sorted(self.own)) or 'none'}")
         if name in self.given or self.own[name] is None:
-            raise ConfigError(f"{self.where}: vars.{name} has no value; set it with vars.{name}=... on the command line or in the file")
+            raise ConfigError(f"{self.where}: vars.{name} has no value; set it {self._where_to_set(name)}")
         return self.fill_in(self.own[name], (*trail, name))
+
+    def _where_to_set(self, name: str) -> str:
+        if self.outer is None:
+            return f"with vars.{name}=... on the command line or in the file"
+        return f"in {self.step}.vars of {self.outer.file}"
 
     def _is_left_out(self, value: Any) -> bool:
         optional = OPTIONAL.fullmatch(value) if isinstance(value, str) else None

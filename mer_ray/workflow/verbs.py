@@ -27,7 +27,7 @@ from mer_ray.reporting.paper_report import write_paper_report
 from mer_ray.reporting.report import ReportConfig, write_report
 from mer_ray.reporting.robustness_page import write_robustness_page
 from mer_ray.training.config import TrainConfig
-from mer_ray.training.plan import plan_training
+from mer_ray.training.plan import plan_training, state_of_training
 from mer_ray.training.train import train
 
 ConfigType = TypeVar("ConfigType", bound=Config)
@@ -38,7 +38,7 @@ class Verb(Generic[ConfigType]):
     """One verb: `run` does the work, `plan` says what it would do, `writes` are the files and folders it makes.
 
     `reads` are the local files and folders that decide what it makes, for a verb that a job may skip; None for a verb that
-    compares what is wanted with what is there itself and does only what is left.
+    compares what is wanted with what is there itself and does only what is left, and then `state` is what a dry run says of it.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Verb(Generic[ConfigType]):
     plan: Callable[[ConfigType], list[Table]]
     writes: Callable[[ConfigType], list[str]]
     reads: Callable[[ConfigType], list[str] | None]
+    state: Callable[[ConfigType], str] = lambda config: "does what is left"
 
 
 def _plan_from(title: str, **facts: object) -> list[Table]:
@@ -203,6 +204,7 @@ VERBS: dict[str, Verb[Any]] = {
         plan=lambda config: [plan_training(config)],
         writes=lambda config: [str(config.out)],
         reads=_finds_its_own_rest,
+        state=state_of_training,
     ),
     "evaluate": Verb(
         "evaluate",
@@ -235,5 +237,6 @@ VERBS: dict[str, Verb[Any]] = {
         plan=_plan_report,
         writes=lambda config: [str(config.out)],
         reads=_finds_its_own_rest,
+        state=lambda config: "is written each time",
     ),
 }

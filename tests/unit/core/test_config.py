@@ -54,7 +54,23 @@ def test_a_wrong_member_names_the_choices():
 
 
 def test_a_member_without_a_name_says_which_key_it_needs():
-    assert message({"needed": 1, "colours": [{}]}) == "c.yaml: colours.0: needs the key name"
+    assert message({"needed": 1, "colours": [{}]}) == "c.yaml: colours.0: needs the key name. Allowed: red, blue"
+
+
+def test_a_mistyped_key_of_a_members_name_is_named():
+    expected = "c.yaml: colours.0: needs the key name; did you mean 'name' by 'nmae'? Allowed: red, blue"
+    assert message({"needed": 1, "colours": [{"nmae": "red"}]}) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"inner": {"rate": "loud"}}, "inner.rate: input should be a valid number, not 'loud'"),
+        ({"colours": [{"name": "red", "depth": 2.5}]}, "colours.0.depth: input should be a valid integer, not 2.5"),
+    ],
+)
+def test_a_value_that_is_no_number_is_named_once(change: dict, expected: str):
+    assert message({"needed": 1, **change}) == f"c.yaml: {expected}"
 
 
 def test_a_wrong_literal_names_the_choices():

@@ -144,7 +144,7 @@ def test_a_name_without_clear_media_is_not_found(clips: list[Clip], tmp_path: Pa
     report = begin_report(shard)
     decoded = ShardDecoder(encoder.configs, MediaLimits(), 64).decode(shard, {}, report)
     ShardWriter(encoder, str(tmp_path), "corpus").write(encoder.encode(decoded), report)
-    with pytest.raises(StoreError, match=f"corpus has no encoder spectral; it has {encoder_key(NOISY)}"):
+    with pytest.raises(StoreError, match=f"corpus has no encoder spectral; it has copies for degraded media: {encoder_key(NOISY)}"):
         resolve_encoder(open_store(tmp_path), "corpus", "spectral")
 
 

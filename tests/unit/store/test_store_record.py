@@ -92,7 +92,9 @@ def test_encoders_are_found_by_name_or_key(tmp_path):
         resolve_encoder(store, "emodb", "spectral")
     assert first.key in str(caught.value)
     assert second.key in str(caught.value)
-    with pytest.raises(StoreError, match=f"has no encoder clip; it has {other.key}"):
+    with pytest.raises(
+        StoreError, match=f"has no encoder clip; it has {other.key}.*; name one of these, or extract it with `mer-ray extract`"
+    ):
         resolve_encoder(store, "emodb", "clip")
     with pytest.raises(StoreError, match=r"no features of corpus iemocap; the store has emodb; run `mer-ray extract` first"):
         resolve_encoder(store, "iemocap", "hubert")
@@ -107,3 +109,14 @@ def test_parts_without_their_record_are_named(tmp_path):
     Path(store.record_path("emodb", record.key)).unlink()
     with pytest.raises(StoreError, match=r"_encoder.json: is missing beside its parts"):
         list_encoders(store, "emodb")
+
+
+def test_copies_for_degraded_media_are_told_apart_from_clean_encoders(tmp_path):
+    store = open_store(tmp_path)
+    clean, copy = make_record(seed="1"), make_record(seed="2", config={"name": "spectral", "degrade": {"blur": 2.0}})
+    for record in (clean, copy):
+        write_record(store, "emodb", record)
+    with pytest.raises(
+        StoreError, match=f"no encoder hubert; it has {clean.key}; copies for degraded media: {copy.key}; name one of these"
+    ):
+        resolve_encoder(store, "emodb", "hubert")

@@ -65,4 +65,9 @@ def test_a_dev_split_without_labels_is_named_as_one(tmp_path):
 
 def test_an_input_that_no_clip_has(tmp_path):
     corpus = make_corpus(tmp_path, failed=tuple(range(1, 61)))
-    refused(corpus, r"inputs: no clip has face \(face@\w+\); extract it, or leave this input out")
+    refused(corpus, r"inputs: no clip has face \(face@\w+\); 60 clips failed in its extraction: mend them and extract again")
+
+
+def test_an_input_whose_extraction_failed_for_a_whole_part(tmp_path):
+    corpus = make_corpus(tmp_path, failed=tuple(range(0, 61, 4)))
+    refused(corpus, r"no clip of test of fold 0 has face \(face@\w+\), others have; 16 clips failed in its extraction: mend them")

@@ -74,5 +74,5 @@ def test_an_input_that_a_whole_part_lacks_is_told_before_training(tmp_path):
     from training_corpus import make_corpus
 
     change = {number: {"fold": 0 if number % 7 == 0 else 1 + number % 3} for number in range(61)}
-    with pytest.raises(RunError, match=r"no clip of test of fold 0 has face .* others have; extract it for all parts"):
+    with pytest.raises(RunError, match=r"no clip of test of fold 0 has face .*; they were extracted, but have no vision: put clips"):
         train(make_corpus(tmp_path, change=change).config())

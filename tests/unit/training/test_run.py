@@ -108,7 +108,8 @@ def test_a_complete_run_says_so_and_is_left_alone(corpus):
 
 def test_a_folder_with_another_run_is_refused(corpus):
     train(corpus.config())
-    with pytest.raises(RunError, match="holds another run: epochs differ; give another `out`, or delete the folder"):
+    expected = r"holds another run: epochs differ; give another `out` \(in a job: vars\.out=.*\), or delete the folder"
+    with pytest.raises(RunError, match=expected):
         train(corpus.config(epochs=7))
 
 

@@ -80,8 +80,9 @@ def test_the_resolved_job_holds_the_steps_themselves(outer: Path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ("steps.0.vars={name: a, seeds: 3}", "part.yaml: vars.seeds: unknown variable; did you mean 'seed'?"),
-        ("steps.0.vars={}", "part.yaml: vars.name has no value"),
+        ("steps.0.vars={name: a, seeds: 3}", "outer.yaml: steps.0.vars.seeds: unknown variable of "),
+        ("steps.0.vars={name: a, seeds: 3}", "part.yaml; did you mean 'seed'? Allowed: clips, folder, name, out, seed"),
+        ("steps.0.vars={}", "part.yaml: vars.name has no value; set it in steps.0.vars of "),
         ("steps.0.job=parts/prat.yaml", "outer.yaml: steps.0.job: "),
         ("steps.0.job=outer.yaml", "steps.0.job: outer.yaml: this job runs itself"),
         ("steps.0.jobs=x", "steps.0.jobs: unknown key"),
@@ -110,10 +111,23 @@ def test_two_jobs_that_run_each_other_are_refused(outer: Path):
         load_job(outer, [])
 
 
-def test_a_file_of_variables_that_is_not_there_is_told(outer: Path):
+def test_a_variable_that_lacks_two_jobs_down_is_set_in_the_job_between(outer: Path):
+    (outer.parent / "top.yaml").write_text("steps: [{verb: run, job: outer.yaml}]")
+    outer.write_text(OUTER.replace("name: a", "seed: 1"))
+    with pytest.raises(ConfigError) as caught:
+        load_job(outer.parent / "top.yaml", [])
+    assert str(caught.value).endswith(f"part.yaml: vars.name has no value; set it in steps.0.vars of {outer}")
+
+
+def test_a_file_of_variables_that_is_not_there_is_told_with_the_job_that_names_it(outer: Path):
     (outer.parent / "parts/shared.yaml").unlink()
-    with pytest.raises(ConfigError, match=r"shared\.yaml: no such config file"):
+    with pytest.raises(ConfigError, match=r"parts/part\.yaml: vars_from\.0: .*shared\.yaml: no such config file"):
         load_job(outer, [])
+
+
+def test_a_variable_that_is_set_as_if_it_were_a_key_is_told_how_to_be_set(outer: Path):
+    with pytest.raises(ConfigError, match=r"outer\.yaml: out: unknown key, but a variable of this job; write vars\.out=o$"):
+        load_job(outer, ["out=o"])
 
 
 def test_an_optional_key_stays_away_without_a_value(tmp_path: Path):

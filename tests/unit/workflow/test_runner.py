@@ -8,7 +8,7 @@ from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.core.errors import RunError
 from mer_ray.core.table import Table
 from mer_ray.workflow.job import Job, Step
-from mer_ray.workflow.runner import StepResult, run_job
+from mer_ray.workflow.runner import StepResult, run_job, state_of
 from mer_ray.workflow.verbs import Verb
 
 
@@ -136,3 +136,12 @@ def test_a_verb_that_finds_its_own_rest_always_runs(tmp_path: Path):
     assert run(job) == [False]
     assert run(job) == [False]
     assert not list(tmp_path.glob(".*done.json"))
+
+
+def test_the_state_of_a_step_is_told(tmp_path: Path):
+    (tmp_path / "a").write_text("one")
+    job = make_job(tmp_path)
+    assert state_of(COPY, job.steps[0].config) == "to do"
+    run(job)
+    assert state_of(COPY, job.steps[0].config) == "finished, would be skipped"
+    assert state_of(replace(COPY, reads=lambda config: None), job.steps[0].config) == "does what is left"
