@@ -208,7 +208,7 @@ def predict(
     hop: Annotated[float | None, typer.Option("--hop", help="Seconds from one window to the next.")] = None,
     without: Annotated[list[str] | None, typer.Option("--without", help="Leave out audio, vision or text.")] = None,
     abstain_below: Annotated[float | None, typer.Option("--abstain-below", help="Mark predictions of lower confidence.")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="A challenge's file: mer2023, mer2024 or mer2025.")] = None,  # noqa: A002
+    file_format: Annotated[str | None, typer.Option("--format", help="A challenge's file: mer2023, mer2024 or mer2025.")] = None,
     candidates: Annotated[Path | None, typer.Option("--candidates", help="Exactly these names, in their order.")] = None,
     print_config: PrintConfig = False,
     dry_run: DryRun = False,
@@ -218,7 +218,7 @@ def predict(
     sources = [word for word in words if "=" not in word or word.startswith("s3://") or Path(word).exists()]
     overrides = [word for word in words if word not in sources]
     config_file = [sources.pop(0)] if sources and Path(sources[0]).suffix in (".yaml", ".yml") else []
-    given: dict[str, Any] = {"out": out, "manifest": manifest, "store": store, "format": format, "candidates": candidates}
+    given: dict[str, Any] = {"out": out, "manifest": manifest, "store": store, "format": file_format, "candidates": candidates}
     given |= {"window_s": window, "hop_s": hop, "abstain_below": abstain_below, "splits": split, "without": without}
     if sources and not config_file:
         given["bundle"] = sources.pop(0)

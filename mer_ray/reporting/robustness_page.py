@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
 from mer_ray.core.artefacts import write_text
 from mer_ray.core.counting import say_count
 from mer_ray.objectives.pairing import smallest_p
-from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment
+from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment, plotly_script
 from mer_ray.reporting.robustness_figures import GATE_HEIGHT, conditions_figure, conditions_height, gate_figure
 from mer_ray.reporting.words import ABSENT, format_number, metric_title
 
@@ -39,7 +36,7 @@ def render_robustness(facts: dict[str, Any]) -> str:
         colours=colours_of(facts),
         style=own_files("page.css"),
         script=own_files("page.js"),
-        plotly=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own bundle
+        plotly=plotly_script(),
         data=json_script(facts),
         figures=figures_script(figures),
     )

@@ -133,10 +133,13 @@ def test_the_commands_of_a_readme_work_as_printed(
 ):
     # Experiments share the synthetic corpus, which the first makes.
     for name in names:
-        _type_all_commands(name, desk, tmp_path, monkeypatch, capsys)
+        type_all_commands(name, tmp_path, monkeypatch, capsys)
+        readme = JOBS / name / "README.md"
+        missing = sorted(path for path in named_outputs(readme) if not (desk / path).exists())
+        assert not missing, f"{readme}: no command makes {', '.join(missing)}"
 
 
-def _type_all_commands(name: str, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def type_all_commands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     readme, example = JOBS / name / "README.md", EXAMPLES[name]
     tree = example.make_tree(tmp_path / name) if example is not None else None
     for typed in read_commands(readme):
@@ -148,8 +151,6 @@ def _type_all_commands(name: str, desk: Path, tmp_path: Path, monkeypatch: pytes
             type_here(words, monkeypatch, capsys)
         missing = [path for path in job_outputs(words) if not Path(path).exists()]
         assert not missing, f"{shlex.join(words)} does not make {', '.join(missing)}"
-    missing = sorted(path for path in named_outputs(readme) if not (desk / path).exists())
-    assert not missing, f"{readme}: no command makes {', '.join(missing)}"
 
 
 def test_every_readme_below_jobs_is_executed():
