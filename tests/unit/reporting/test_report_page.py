@@ -124,6 +124,13 @@ def test_plain_runs_have_a_page(make_run: RunMaker, tmp_path: Path, options: dic
     assert not re.search(r">\s*(nan|None|undefined)\b", text.partition("<script")[0])
 
 
+def test_only_a_run_with_attention_says_which_input_it_listens_to(make_run: RunMaker, tmp_path: Path) -> None:
+    _, both = write(tmp_path, make_run("hears"), make_run("deaf", attention=False))
+    _, deaf = write(tmp_path, make_run("deaf_alone", attention=False))
+    assert both.count("<h3>Which input does it listen to?</h3>") == 1
+    assert "Which input does it listen to?" not in deaf
+
+
 def test_the_headline_names_the_best_its_lead_and_the_ceiling(make_run: RunMaker, tmp_path: Path) -> None:
     ceilings = tmp_path / "corpus.json"
     ceilings.write_text('{"ceilings": {"audio": 0.7, "vision": 0.6, "text": 0.8, "fused": 0.99}}')
