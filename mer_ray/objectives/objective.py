@@ -85,10 +85,15 @@ class Objective(nn.Module):
             emotion = soft_emotion_loss_sum(
                 predictions.logits, batch.emotion_probs, self._class_weights_C, how.label_smoothing, how.focal_gamma
             )
+        values = self._value_sums(predictions, batch, gather, num_workers)
+        return torch.stack([emotion, *values, *self._reconstruction_sums(predictions, batch, taking_part_B)])
+
+    def _reconstruction_sums(self, predictions: Predictions, batch: Batch, taking_part_B: Tensor | None) -> list[Tensor]:
+        if not self.reconstructs:
+            return []
         known_B = torch.ones_like(batch.emotion, dtype=torch.bool) if taking_part_B is None else taking_part_B
         rebuilt = [predictions.reconstructions[name] for name in self.reconstructs]
-        errors = [reconstruction_loss_sum(one.predicted, one.target, known_B) for one in rebuilt]
-        return torch.stack([emotion, *self._value_sums(predictions, batch, gather, num_workers), *errors])
+        return [reconstruction_loss_sum(one.predicted, one.target, known_B) for one in rebuilt]
 
     def _value_sums(self, predictions: Predictions, batch: Batch, gather: Gather, num_workers: int) -> list[Tensor]:
         if not self.values:
@@ -117,14 +122,15 @@ class Objective(nn.Module):
         factors = self.fixed_weights[: self._num_labelled]
         return [s - math.log(factor) for s, factor in zip(self.log_variances.detach().tolist(), factors, strict=True)]
 
-    def total(self, means_T: Tensor, known_T: Tensor) -> Tensor:
-        """The loss of a batch from its terms; `known_T` float, 1 (of one of n parts: 1 / n) where a term has mass in the batch, else 0."""
+    def total(self, means_T: Tensor, known_T: Tensor, num_parts: int = 1) -> Tensor:
+        """The loss of a batch, or of one of its parts, from its terms; `known_T` float, above 0 where a term has mass in the batch."""
         if self.log_variances is None:
             return torch.dot(means_T, self._weights_T)
         s_L, labelled = self.log_variances, slice(0, self._num_labelled)
         weighed_L = torch.exp(-s_L) * means_T[labelled] * self._weights_T[labelled]
         rest = torch.dot(means_T[self._num_labelled :], self._weights_T[self._num_labelled :])
-        return weighed_L.sum() + 0.5 * torch.dot(s_L, known_T[labelled]) + rest
+        is_known_L = (known_T[labelled] > 0).float() / num_parts
+        return weighed_L.sum() + 0.5 * torch.dot(s_L, is_known_L) + rest
 
 
 def _hide(batch: Batch, taking_part_B: Tensor | None) -> Batch:

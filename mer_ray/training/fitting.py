@@ -27,7 +27,7 @@ from mer_ray.training.best_epochs import BestEpochs, Weights, copy_weights
 from mer_ray.training.class_means import class_means
 from mer_ray.training.config import LOSS, TrainConfig
 from mer_ray.training.copy_choice import CopyChoice
-from mer_ray.training.epoch_plan import EpochPlan
+from mer_ray.training.epoch_plan import SMALLEST_MASS, EpochPlan
 from mer_ray.training.evaluation import Predicted, autocast, predict_rows, prediction_loss, to_outcome
 from mer_ray.training.modality_dropout import hide_modalities
 from mer_ray.training.optimisation import Part
@@ -36,9 +36,6 @@ from mer_ray.training.protocol import Partition, fit_seed
 from mer_ray.training.step_network import StepNetwork, term_name
 from mer_ray.training.training_data import IntArray, TrainingData
 from mer_ray.training.worker import Worker
-
-# A batch without a known label of some kind has 0 / 0 there, which must be 0.
-SMALLEST_MASS = 1e-12
 
 
 class Keeper(Protocol):
@@ -67,7 +64,7 @@ class Learner:
     """A model in training on one partition with one seed; `history` has a row per epoch.
 
     `best_epoch` is that of the best dev score with early stopping, else the last one. It learns from `train_clips`, which lack what
-    `paired_share` takes away, and predicts `clips`.
+    `paired_share` takes away, and predicts `clips`. `all_parts` are the model's parts, and the learnt weights of the losses.
     """
 
     def __init__(self, config: TrainConfig, worker: Worker, partition: Partition, seed: int) -> None:
@@ -88,7 +85,7 @@ class Learner:
             self.network.compile()
         self._wrapped = self.communicator.wrap(self.network, has_steps=len(self.model.steps) > 1)
         self.copies = CopyChoice(self.data.streams, self.name, self.device)
-        self.plan = EpochPlan(self.network, self.train_clips, partition.train, config.batch_size)
+        self.plan = EpochPlan(self.network, self.train_clips, partition.train, config.batch_size, num_workers)
         self.num_batches = config.epochs * self.plan.num_batches
         decay = config.weight_decay
         self.parts = {name: Part(owned, config, self.num_batches, decay) for name, owned in self.model.parts().items()}
@@ -98,6 +95,9 @@ class Learner:
             for step in self.model.steps
             if (weights := list(self.network.objective(step).parameters()))
         }
+        # Collected once: a step that looks for them in all modules spends more on it than on a small layer.
+        self.all_parts = {**self.parts, **self._weighting}
+        self._weights = list(self.network.parameters())
         self.history: list[dict[str, Any]] = []
         stopping = config.early_stopping
         self.best = BestEpochs(stopping.metric, config.keep_best) if stopping else None
@@ -127,8 +127,8 @@ class Learner:
             parts = [self._collate(rows_B, host_rows_B) for rows_B, host_rows_B in own]
             for step in self.model.steps:
                 if batch.is_known[step.name]:
-                    sums[step.name].append(self._step(step, parts, batch.masses[step.name], len(batch.rows_B)))
-            for part in self.all_parts().values():
+                    sums[step.name].append(self._step(step, parts, batch.scales[step.name], len(batch.rows_B)))
+            for part in self.all_parts.values():
                 part.go_to(number + 1)
         totals = {name: self.communicator.sum(torch.stack(found).double().sum(dim=0)) for name, found in sums.items() if found}
         return self.epoch_row(totals, time.perf_counter() - start_s)
@@ -170,17 +170,17 @@ class Learner:
     def _own_parts(self, rows_B: Tensor) -> list[Tensor]:
         """The worker's rows of a global batch, in the parts that are computed one after the other; some may be empty."""
         own_B = self.communicator.part(rows_B)
-        return list(torch.tensor_split(own_B, self.config.accumulate))
+        return [own_B] if self.config.accumulate == 1 else list(torch.tensor_split(own_B, self.config.accumulate))
 
     def _collate(self, rows_B: Tensor, host_rows_B: Tensor) -> Batch:
         longest = self.train_clips.longest(host_rows_B, self.copies.bank_rows(host_rows_B))
         batch = collate(self.train_clips, rows_B, longest, self.copies.bank_rows(rows_B))
         return hide_modalities(batch, self.data.specs, self.config.modality_dropout) if self.config.modality_dropout else batch
 
-    def _step(self, step: TrainStep, parts: list[Batch], masses_T: Tensor, num_global_clips: int) -> Tensor:
+    def _step(self, step: TrainStep, parts: list[Batch], scale_T: Tensor, num_global_clips: int) -> Tensor:
         """One step of a step's optimisers on a global batch; gives this worker's loss sums (T,)."""
-        scale_T = torch.where(masses_T > SMALLEST_MASS, self.communicator.num_workers / masses_T.clamp_min(SMALLEST_MASS), 0.0)
-        self.network.zero_grad(set_to_none=True)
+        for weight in self._weights:
+            weight.grad = None
         sums = []
         for number, batch in enumerate(parts):
             is_last = number == len(parts) - 1
@@ -195,7 +195,7 @@ class Learner:
         weighting = self._weighting.get(self.weighting_name(step))
         for part in (*moved, *([weighting] if weighting else [])):
             part.optimiser.step()
-        return torch.stack(sums).sum(dim=0)
+        return sums[0] if len(sums) == 1 else torch.stack(sums).sum(dim=0)
 
     def score_dev(self) -> dict[str, float]:
         """Metrics of the dev rows, `dev_<metric>`, and their loss; empty without a dev set."""
@@ -238,10 +238,6 @@ class Learner:
             self.model.load_state_dict(self.best.kept[0][2])
         return last
 
-    def all_parts(self) -> dict[str, Part]:
-        """The model's parts, and the learnt weights of the losses."""
-        return {**self.parts, **self._weighting}
-
     def weighting_name(self, step: TrainStep) -> str:
         """The part of a step's learnt weights."""
         return f"weighting of {step.name}"
@@ -250,7 +246,7 @@ class Learner:
         """All that a resumed training needs to go on as if it had never stopped."""
         return {
             "network": self.network.state_dict(),
-            "optimisers": {name: part.optimiser.state_dict() for name, part in self.all_parts().items()},
+            "optimisers": {name: part.optimiser.state_dict() for name, part in self.all_parts.items()},
             "history": self.history,
             "best": None if self.best is None else self.best.state(),
         }
@@ -270,7 +266,7 @@ class Learner:
         try:
             self.network.load_state_dict(state["network"])
             self.history = list(state["history"])
-            for name, part in self.all_parts().items():
+            for name, part in self.all_parts.items():
                 part.optimiser.load_state_dict(state["optimisers"][name])
                 part.go_to(len(self.history) * self.plan.num_batches)
             if self.best is not None:

@@ -48,7 +48,7 @@ class StepNetwork(nn.Module):
             lambda rows: self._gather_rows(rows, num_global_clips),
             self._num_workers,
         )
-        return objective.total(sums_T * scale_T, (scale_T > 0).float() / self._num_parts), sums_T.detach()
+        return objective.total(sums_T * scale_T, scale_T, self._num_parts), sums_T.detach()
 
 
 def _objective(model: FusionModel, step: TrainStep, settings: LossSettings) -> Objective:

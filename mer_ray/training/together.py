@@ -23,7 +23,7 @@ from mer_ray.core.seeding import derive_seed, seed_everything
 from mer_ray.models import TrainStep
 from mer_ray.training.epoch_plan import PlannedBatch
 from mer_ray.training.evaluation import autocast
-from mer_ray.training.fitting import SMALLEST_MASS, Keeper, Learner
+from mer_ray.training.fitting import Keeper, Learner
 from mer_ray.training.optimisation import Part
 
 Tensors = dict[str, Tensor]
@@ -74,7 +74,7 @@ class Stack:
             name: torch.stack([learner.network.get_buffer(name) for learner in learners]) for name, _ in self._first.network.named_buffers()
         }
         self._name_of = {id(parameter): name for name, parameter in self._first.network.named_parameters()}
-        self._parts = {name: self._stacked_part(name, part) for name, part in self._first.all_parts().items()}
+        self._parts = {name: self._stacked_part(name, part) for name, part in self._first.all_parts.items()}
         for number, learner in enumerate(learners):
             for name, parameter in learner.network.named_parameters():
                 parameter.data = self._parameters[name].detach()[number]
@@ -88,7 +88,7 @@ class Stack:
         names = [self._name_of[id(parameter)] for parameter in part.parameters]
         weight_decay = part.optimiser.param_groups[0]["weight_decay"]
         stacked = Part([self._parameters[one] for one in names], self._first.config, self._first.num_batches, weight_decay)
-        own = [learner.all_parts()[name] for learner in self.learners]
+        own = [learner.all_parts[name] for learner in self.learners]
         for place, parameter in enumerate(stacked.parameters):
             states = [one.optimiser.state.get(one.parameters[place], {}) for one in own]
             if states[0]:
@@ -103,7 +103,7 @@ class Stack:
         """Give every learner its slices of the optimisers' states, and their learning rate."""
         for name, stacked in self._parts.items():
             for number, learner in enumerate(self.learners):
-                part = learner.all_parts()[name]
+                part = learner.all_parts[name]
                 for own, parameter in zip(part.parameters, stacked.parameters, strict=True):
                     state = stacked.optimiser.state.get(parameter, {})
                     part.optimiser.state[own] = {key: value if key == "step" else value[number] for key, value in state.items()}
@@ -114,7 +114,7 @@ class Stack:
         for learner in self.learners:
             for own in (*learner.network.parameters(), *learner.network.buffers()):
                 own.data = own.data.clone()
-            for part in learner.all_parts().values():
+            for part in learner.all_parts.values():
                 for state in part.optimiser.state.values():
                     state.update({key: value.clone() for key, value in state.items()})
 
@@ -131,7 +131,7 @@ class Stack:
         for number, planned in enumerate(self._batches(epoch), start=self._num_batches_done()):
             batch = self._collate(planned)
             for step in steps:
-                sums[step.name].append(self._step(step, batch, torch.stack([one.masses[step.name] for one in planned])))
+                sums[step.name].append(self._step(step, batch, torch.stack([one.scales[step.name] for one in planned])))
             for part in self._parts.values():
                 part.go_to(number + 1)
         totals = {name: torch.stack(found).double().sum(dim=0) for name, found in sums.items()}
@@ -172,9 +172,8 @@ class Stack:
         rows = [self.learners[number].copies.bank_rows(rows_MB[number]) for number in numbers]
         return {name: torch.cat([one[name] for one in rows]) for name in rows[0]}
 
-    def _step(self, step: TrainStep, batch: Batch, masses_MT: Tensor) -> Tensor:
+    def _step(self, step: TrainStep, batch: Batch, scale_MT: Tensor) -> Tensor:
         """One step of every learner; gives the loss sums (M, T)."""
-        scale_MT = torch.where(masses_MT > SMALLEST_MASS, 1 / masses_MT.clamp_min(SMALLEST_MASS), 0.0)
         for parameter in self._parameters.values():
             parameter.grad = None
         network, num_clips = self._first.network, batch.emotion.shape[1]
