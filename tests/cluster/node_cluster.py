@@ -1,7 +1,7 @@
 """A Ray of several nodes on one machine, run as a script: a head without CPUs and two workers that come and go.
 
-Each line of input is the number of a worker node, which is killed without warning and replaced. The file named by the first
-argument gets a line per answer: the address, then the number that was replaced.
+Each line of input, `replace N` or `remove N`, kills worker node N without warning; the first puts a new one in its place. The file named
+by the first argument gets a line per answer: the address, then what was done. The second argument is the number of CPUs of a node.
 """
 
 import sys
@@ -10,15 +10,17 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 
 NUM_NODES = 2
-NODE = {"num_cpus": 2, "object_store_memory": 150 * 2**20}
 
 if __name__ == "__main__":
+    node = {"num_cpus": int(sys.argv[2]), "object_store_memory": 150 * 2**20}
     with Path(sys.argv[1]).open("w", buffering=1) as answers:
-        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
-        nodes = [cluster.add_node(**NODE) for _ in range(NUM_NODES)]
+        cluster = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False})
+        nodes = [cluster.add_node(**node) for _ in range(NUM_NODES)]
         answers.write(f"{cluster.address}\n")
         for line in sys.stdin:
-            cluster.remove_node(nodes[int(line)], allow_graceful=False)
-            answers.write(f"killed {line}")
-            nodes[int(line)] = cluster.add_node(**NODE)
-            answers.write(f"replaced {line}")
+            what, number = line.split()
+            cluster.remove_node(nodes[int(number)], allow_graceful=False)
+            answers.write(f"killed {number}\n")
+            if what == "replace":
+                nodes[int(number)] = cluster.add_node(**node)
+                answers.write(f"replaced {number}\n")

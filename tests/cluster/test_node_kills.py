@@ -1,16 +1,14 @@
 """Extractions on a cluster whose nodes are killed at random moments and replaced by new ones."""
 
 import random
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from chaos_corpus import ChaosCorpus
-from chaos_processes import HERE, Driver, say, started, wait_for, working, zygote
+from chaos_nodes import Nodes, node_cluster
+from chaos_processes import Driver, say, wait_for, working, zygote
 from parquet_truth import check_exactly_once
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -19,39 +17,10 @@ NUM_KILLS = 30
 NUM_NODES = 2
 
 
-class Nodes:
-    """A cluster of a head and `NUM_NODES` workers, see `node_cluster`."""
-
-    def __init__(self, process: subprocess.Popen[str], answers: Path) -> None:
-        self.process, self.answers = process, answers
-
-    def wait_for_answer(self, number: int) -> str:
-        def answer() -> str | None:
-            assert self.process.poll() is None, "the cluster's process has ended"
-            lines = self.answers.read_text().splitlines() if self.answers.exists() else []
-            return lines[number] if len(lines) > number else None
-
-        return str(wait_for("the cluster", answer))
-
-    def replace(self, node: int, num_before: int) -> None:
-        """Kill a node, wait until a new one is there."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{node}\n")
-        self.process.stdin.flush()
-        # The first answer is the address, then two per node.
-        assert self.wait_for_answer(2 + 2 * num_before) == f"replaced {node}"
-
-
 @pytest.fixture(scope="session")
 def nodes(chaos_folder: Path) -> Iterator[Nodes]:
-    with tempfile.TemporaryDirectory(prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True) as temporary:
-        answers = chaos_folder / "nodes.txt"
-        command = [sys.executable, str(HERE / "node_cluster.py"), str(answers)]
-        # Ray notes in RAY_TMPDIR which cluster was started last, and other tests must not find it.
-        with started(command, chaos_folder / "nodes.log", RAY_TMPDIR=temporary) as process:
-            cluster = Nodes(process, answers)
-            cluster.wait_for_answer(0)
-            yield cluster
+    with node_cluster(chaos_folder, num_cpus=2) as cluster:
+        yield cluster
 
 
 def is_at_work(nodes: Nodes, driver: Driver) -> bool:
@@ -60,7 +29,7 @@ def is_at_work(nodes: Nodes, driver: Driver) -> bool:
 
 def test_killed_nodes_lose_and_repeat_nothing(corpus: ChaosCorpus, reference: Path, nodes: Nodes, chaos_folder: Path):
     num_kills = num_repeated = seed = 0
-    with zygote(nodes.wait_for_answer(0), chaos_folder) as drivers:
+    with zygote(nodes.address, chaos_folder) as drivers:
         while num_kills < NUM_KILLS:
             seed += 1
             generator, store = random.Random(seed), chaos_folder / f"nodes-{seed}"
@@ -74,7 +43,7 @@ def test_killed_nodes_lose_and_repeat_nothing(corpus: ChaosCorpus, reference: Pa
                 else:
                     time.sleep(generator.uniform(0, 2))
                 if driver.poll() is None:
-                    nodes.replace(generator.randrange(NUM_NODES), num_kills)
+                    nodes.replace(generator.randrange(NUM_NODES))
                     num_kills += 1
             if driver.wait() != 0:
                 drivers.run(config)
