@@ -48,8 +48,7 @@ class SearchView:
         ended = ", ".join(f"{count[state]} {state}" for state in ("complete", "pruned", "failed"))
         rows = {
             "best": "none yet" if best is None else f"{objective} {best.values[objective]:.3f} (trial {best.number})",
-            "trials": f"{num_finished} of {budget.trials}: "
-            + ", ".join(f"{count[state]} {state}" for state in ("complete", "pruned", "failed")),
+            "trials": f"{num_finished} of {budget.trials}: {ended}",
             "running": str(count["running"]),
             "speed": f"{rate:.1f} trials/min" if num_finished > self._num_before else "not known yet",
             "time left": f"{_duration(min(left))} at most" if left else "not known yet",

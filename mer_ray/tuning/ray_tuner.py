@@ -23,12 +23,13 @@ from mer_ray.tuning.ray_trainable import OBJECTIVE, STEP, TrialActor
 from mer_ray.tuning.records import repeated_failure
 from mer_ray.tuning.search_data import SearchData
 
-# Tune saves its own state, which we never restore from, at most so often.
-# RAY_AIR_NEW_OUTPUT prints a table of its own whatever `verbose` says.
-TUNE_SETTINGS = {"RAY_AIR_NEW_OUTPUT": "0"} | {
+TUNE_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune's own state, which we never restore from, is saved at most so often.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    # The new output prints tables whatever `verbose` says.
+    "RAY_AIR_NEW_OUTPUT": "0",
 }
 NOTE_INTERVAL_S = 5.0
 
