@@ -113,8 +113,9 @@ class SearchStudy:
         return len(stale)
 
     def records(self) -> list[TrialRecord]:
-        """All trials but those that a killed search left behind."""
-        return [_to_record(trial, self.config.objectives) for trial in self._all() if not trial.user_attrs.get(IS_STALE)]
+        """All trials that began, but those that a killed search left behind."""
+        begun = [trial for trial in self._all() if trial.state != TrialState.WAITING and not trial.user_attrs.get(IS_STALE)]
+        return [_to_record(trial, self.config.objectives) for trial in begun]
 
     def spend(self, seconds: float, gpu_seconds: float) -> None:
         """Note what the search has taken so far, all resumes together."""
