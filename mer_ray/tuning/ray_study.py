@@ -172,6 +172,8 @@ def open_study(config: TuneConfig, space: Space, identity: str) -> Iterator[Sear
             yield SearchStudy(config, space, study)
     finally:
         storage.remove_session()
+        if isinstance(storage, RDBStorage):
+            storage.engine.dispose()
 
 
 def _refuse_other(config: TuneConfig, study: optuna.Study, identity: str) -> None:

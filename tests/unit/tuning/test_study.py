@@ -159,9 +159,12 @@ def test_a_journal_with_half_a_line_goes_on(tmp_path: Path) -> None:
 def test_gaussian_processes_need_every_parameter_in_every_trial(tmp_path: Path) -> None:
     config = search_config(TrainingCorpus(tmp_path, []), sampler={"name": "gp"})
 
-    with pytest.raises(ConfigError, match=r"gp needs every parameter in every trial, model.attention.hidden is drawn only sometimes"):
-        with open_study(config, search_space(config), "same"):
-            pass
+    space = search_space(config)
+    with (
+        pytest.raises(ConfigError, match=r"gp needs every parameter .*, model.attention.hidden"),
+        open_study(config, space, "same"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
