@@ -54,21 +54,29 @@ class SearchStudy:
     def __init__(self, config: TuneConfig, space: Space, study: optuna.Study) -> None:
         self.config, self.space, self._study = config, space, study
         self._lock = threading.Lock()
+        # Nobody else writes: records are read anew only after a change of ours.
+        self._records: list[TrialRecord] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles what it runs for its own restore, which this project never uses: the study is what a search resumes from."""
         return object, ()
 
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock:
+            yield
+            self._records = None
+
     def ask(self) -> tuple[Trial, dict[str, Any]]:
         """A new trial, and the training's config with its values drawn."""
-        with self._lock:
+        with self._changing():
             self._study.sampler = _build_sampler(self.config, derive_seed(self.config.seed, "trial", self._next_draw()) % 2**32)
             trial = self._study.ask()
             return trial, self.space.fill(lambda dimension: _suggest(trial, dimension))
 
     def report(self, trial: Trial, step: int, score: float) -> None:
         """A point of a trial's curve; the first of a step counts."""
-        with self._lock:
+        with self._changing():
             trial.report(score, step)
 
     def complete(self, trial: Trial, scores: Mapping[str, float], seconds: float) -> None:
@@ -81,12 +89,12 @@ class SearchStudy:
 
     def fail(self, trial: Trial, reason: str, seconds: float) -> None:
         """A trial that could not end."""
-        with self._lock:
+        with self._changing():
             trial.set_user_attr(REASON, reason)
         self._tell(trial, TrialState.FAIL, None, {}, seconds)
 
     def _tell(self, trial: Trial, state: TrialState, values: Sequence[float] | None, scores: Mapping[str, float], seconds: float) -> None:
-        with self._lock:
+        with self._changing():
             trial.set_user_attr(SCORES, dict(scores))
             trial.set_user_attr(SECONDS, seconds)
             self._study.tell(trial.number, values, state=state)
@@ -110,12 +118,15 @@ class SearchStudy:
                 self._study.enqueue_trial(trial.params, user_attrs={AGAIN_OF: first, AGAIN_FOR: trial.number})
             Trial(self._study, trial._trial_id).set_user_attr(IS_STALE, value=True)
             self._study.tell(trial.number, None, state=TrialState.FAIL)
+        self._records = None
         return len(stale)
 
     def records(self) -> list[TrialRecord]:
         """All trials that began, but those that a killed search left behind."""
-        begun = [trial for trial in self._all() if trial.state != TrialState.WAITING and not trial.user_attrs.get(IS_STALE)]
-        return [_to_record(trial, self.config.objectives) for trial in begun]
+        if self._records is None:
+            begun = [trial for trial in self._all() if trial.state != TrialState.WAITING and not trial.user_attrs.get(IS_STALE)]
+            self._records = [_to_record(trial, self.config.objectives) for trial in begun]
+        return self._records
 
     def spend(self, seconds: float, gpu_seconds: float) -> None:
         """Note what the search has taken so far, all resumes together."""
