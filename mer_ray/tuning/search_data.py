@@ -43,7 +43,7 @@ class SearchData:
         wanted = [wanted_layers(stream, self.records[stream.encoder]) for stream in config.inputs]
         found = [_only(self.features[stream.encoder], layers) for stream, layers in zip(config.inputs, wanted, strict=True)]
         num_failed = {one.encoder: self.num_failed[one.encoder] for one in found if one.encoder in self.num_failed}
-        return replace(self.clips, streams=build_streams(config.inputs, found), num_failed=num_failed)
+        return replace(self.clips, streams=build_streams(config.inputs, found, in_place=True), num_failed=num_failed)
 
     def digest(self) -> str:
         """The sha256 (hex) of clips, labels and features: a search goes on with the same only."""
