@@ -236,6 +236,17 @@ def train(words: Words = None, print_config: PrintConfig = False, dry_run: DryRu
 
 
 @app.command()
+def tune(
+    words: Words = None,
+    print_config: PrintConfig = False,
+    dry_run: DryRun = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a search that was interrupted.")] = False,
+) -> None:
+    """Search the values of a training's config: layers, models, loss weights; on Ray Tune with Optuna."""
+    _run_verb("tune", words, print_config, dry_run, {"resume": True} if resume else {}, {})
+
+
+@app.command()
 def evaluate(
     words: Annotated[
         list[str] | None,

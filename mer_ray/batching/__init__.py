@@ -11,6 +11,7 @@ from mer_ray.batching.normalise import (
     fit_normalisation,
     speaker_groups,
 )
+from mer_ray.batching.pooled_bank import PooledBank
 from mer_ray.batching.stream_rows import normalise_stream, pad_frames
 from mer_ray.batching.streams import Stream, StreamConfig, build_streams, pick_layers
 
@@ -21,6 +22,7 @@ __all__ = [
     "Frames",
     "Normalisation",
     "Normalise",
+    "PooledBank",
     "ResidentClips",
     "StoredArray",
     "Stream",

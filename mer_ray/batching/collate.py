@@ -10,6 +10,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from mer_ray.batching.frame_bank import FrameBank
+from mer_ray.batching.pooled_bank import PooledBank
 from mer_ray.core.batch import Batch
 
 CLEAN: Mapping[str, Tensor] = MappingProxyType({})
@@ -17,7 +18,7 @@ CLEAN: Mapping[str, Tensor] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class ResidentClips:
-    """All clips on one device, as `Batch` describes them: `streams[name]` (N, D) or `frames[name]`; `present[name]` and labels (N,).
+    """All clips on one device, as `Batch` describes them: `streams[name]` (N, D), `pooled[name]` or `frames[name]`; labels (N,).
 
     The rows of a stream's degraded copies lie behind those of the clean clips, N each.
     """
@@ -28,6 +29,7 @@ class ResidentClips:
     values: dict[str, Tensor]
     emotion_probs_NC: Tensor | None = None
     frames: dict[str, FrameBank] = field(default_factory=dict)
+    pooled: dict[str, PooledBank] = field(default_factory=dict)
 
     def longest(self, host_rows_B: Tensor, bank_rows: Mapping[str, Tensor] = CLEAN) -> dict[str, int]:
         """How many frames the longest of some clips has, per frame stream; rows int64 on the CPU, `bank_rows` as in `collate`."""
@@ -41,6 +43,7 @@ def collate(clips: ResidentClips, rows_B: Tensor, longest: Mapping[str, int], ba
     """
     batch = collate_labels(clips, rows_B)
     batch.streams = {name: x_ND.index_select(0, bank_rows.get(name, rows_B)) for name, x_ND in clips.streams.items()}
+    batch.streams |= {name: bank.take(rows_B) for name, bank in clips.pooled.items()}
     for name, bank in clips.frames.items():
         batch.streams[name], batch.frame_masks[name] = bank.take(bank_rows.get(name, rows_B), longest[name])
     return batch

@@ -70,8 +70,8 @@ class StreamConfig(Config):
             raise ValueError("max_frames: for streams of frames only; set frames: true, or leave it out")
         return self
 
-    def build(self, features: EncoderFeatures) -> "list[Stream]":
-        """Make the streams of an encoder's features, which hold the layers of `pick_layers`.
+    def build(self, features: EncoderFeatures, in_place: bool = False) -> "list[Stream]":
+        """Make the streams of an encoder's features, which hold the layers of `pick_layers`; `in_place` copies as little as it can.
 
         Raises:
             ConfigError: `sum` or `mean` over layers of different size, or frames of layers that are not equally many.
@@ -80,6 +80,10 @@ class StreamConfig(Config):
         name = self.stream or features.name
         if self.frames:
             return self._frame_streams(features, name)
+        if in_place and self.combine == "separate":
+            return [self._in_place(features, f"{name}/{layer}", (layer,)) for layer in features.layers]
+        if in_place and (self.combine == "concat" or len(features.layers) == 1):
+            return [self._in_place(features, name, features.layers)]
         parts = [self._statistics_of(features, layer) for layer in features.layers]
         if self.combine == "separate":
             return [self._pooled(features, f"{name}/{layer}", (layer,), x_ND) for layer, x_ND in zip(features.layers, parts, strict=True)]
@@ -124,6 +128,13 @@ class StreamConfig(Config):
         parts = [features.columns[f"{statistic}_{layer}"] for statistic in self.statistics]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
+    def _in_place(self, features: EncoderFeatures, name: str, layers: tuple[str, ...]) -> "Stream":
+        columns = tuple(features.columns[f"{statistic}_{layer}"] for layer in layers for statistic in self.statistics)
+        dim = sum(int(column_ND.shape[1]) for column_ND in columns)
+        nothing = np.zeros((0, dim), np.float32)
+        spec = StreamSpec(name, features.modality, dim)
+        return Stream(spec, features.encoder, layers, tuple(self.statistics), nothing, features.present_N, columns=columns)
+
     def _pooled(self, features: EncoderFeatures, name: str, layers: tuple[str, ...], x_ND: StoredArray) -> "Stream":
         spec = StreamSpec(name, features.modality, int(x_ND.shape[1]))
         x_ND = np.where(features.present_N[:, None], x_ND, np.float32(0))
@@ -142,6 +153,7 @@ class Stream:
 
     `x_RD`: a pooled stream has a row per clip, float32, zero where `present_N` is False; a stream of frames all frames end to end, in
     the stored type, those of clip i from `offsets_N1[i]` to `offsets_N1[i + 1]`. `copies` are the same of degraded media, for training.
+    With `columns`, each (N, D of its own) as stored, a pooled stream is these side by side and `x_RD` has no row.
     """
 
     spec: StreamSpec
@@ -152,6 +164,7 @@ class Stream:
     present_N: BoolArray
     offsets_N1: npt.NDArray[np.int64] | None = None
     copies: tuple["Stream", ...] = ()
+    columns: tuple[StoredArray, ...] = ()
 
 
 def pick_layers(config: StreamConfig, encoder: str, available: Sequence[str], sequences: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -185,14 +198,16 @@ def _pick(layer: str | int, encoder: str, available: Sequence[str]) -> str:
     raise ConfigError(f"inputs, {encoder}: no layer {layer!r}; allowed: {', '.join(available)}, or numbers {-last - 1} to {last}")
 
 
-def build_streams(configs: Sequence[StreamConfig], features: Sequence[EncoderFeatures]) -> list[Stream]:
+def build_streams(configs: Sequence[StreamConfig], features: Sequence[EncoderFeatures], in_place: bool = False) -> list[Stream]:
     """The streams of all inputs, in order; `features[i]` belongs to `configs[i]`.
+
+    `in_place`: what can stay in the features' own arrays does, and is normalised batch by batch.
 
     Raises:
         ConfigError: as `StreamConfig.build`, or two streams of one name.
 
     """
-    streams = [stream for config, found in zip(configs, features, strict=True) for stream in config.build(found)]
+    streams = [stream for config, found in zip(configs, features, strict=True) for stream in config.build(found, in_place)]
     names = [stream.spec.name for stream in streams]
     double = sorted({name for name in names if names.count(name) > 1})
     if double:

@@ -27,20 +27,37 @@ FIXED_BY_RUN |= {"compile", "deterministic", "keep_best", "vectorised", "paired_
 
 
 class FoldsProtocol(Config):
-    """The manifest's folds in turn as test; all clips of the other folds train. `dev: next_fold` takes the next fold out of training."""
+    """The manifest's folds in turn as test; all clips of the other folds train. `dev: next_fold` takes the next fold out of training.
+
+    With `test_folds` only these are tested: what was chosen without a look at them is judged by them.
+    """
 
     name: Literal["folds"] = "folds"
     dev: Literal["none", "next_fold"] = "none"
+    # Not as a field: the identities of runs without it stay what they were.
+    test_folds: list[Annotated[int, Field(ge=0)]] | None = where_or_how_fast(None, min_length=1)
+
+    def more_identity(self) -> dict[str, Any]:
+        """The folds that are tested, where not all are."""
+        return {} if self.test_folds is None else {"test_folds": sorted(self.test_folds)}
 
     @property
     def label(self) -> str:
         """As run.json and tables name it."""
-        return "folds" if self.dev == "none" else "folds, the next fold as dev"
+        tested = "folds" if self.test_folds is None else f"tested on folds {', '.join(map(str, sorted(self.test_folds)))}"
+        return tested if self.dev == "none" else f"{tested}, the next fold as dev"
 
     @property
     def has_dev(self) -> bool:
         """Whether there is a dev set for early stopping."""
         return self.dev != "none"
+
+    @field_validator("test_folds")
+    @classmethod
+    def _once(cls, folds: list[int] | None) -> list[int] | None:
+        if folds is not None and len(set(folds)) < len(folds):
+            raise ValueError("names a fold twice")
+        return folds
 
 
 class SplitsProtocol(Config):

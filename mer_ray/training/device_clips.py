@@ -3,13 +3,25 @@
 Shapes: N clips, R rows (clips of pooled streams, frames of others), D feature dimension, K speakers.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mer_ray.batching import FrameBank, Normalisation, Normalise, ResidentClips, Stream, fit_groups, fit_normalisation, speaker_groups
+from mer_ray.batching import (
+    FrameBank,
+    Normalisation,
+    Normalise,
+    PooledBank,
+    ResidentClips,
+    StoredArray,
+    Stream,
+    fit_groups,
+    fit_normalisation,
+    speaker_groups,
+)
 from mer_ray.core.media_types import BoolArray
 from mer_ray.training.training_data import IntArray, TrainingData
 
@@ -58,15 +70,18 @@ class DeviceClips:
         group_N = torch.zeros_like(self._emotion_N) if self._group_N is None else self._group_N
         streams: dict[str, Tensor] = {}
         frames: dict[str, FrameBank] = {}
+        pooled: dict[str, PooledBank] = {}
         for name, one in self._streams.items():
             found = by_speaker.get(name) or Normalisation(statistics[name].mean_D[None], statistics[name].scale_D[None])
-            if one.starts_N is None:
+            if one.columns:
+                pooled[name] = PooledBank(one.columns, one.present_N, found, group_N)
+            elif one.starts_N is None:
                 normalisation = Normalisation(found.mean_D[group_N], found.scale_D[group_N])
                 streams[name] = torch.cat([normalisation.apply(copy.x_RD, one.present_N) for copy in (one, *one.copies)])
             else:
                 frames[name] = one.bank(found, group_N)
         present = {name: one.present_N for name, one in self._streams.items()}
-        return ResidentClips(streams, present, self._emotion_N, self._values, self._emotion_probs_NC, frames), statistics
+        return ResidentClips(streams, present, self._emotion_N, self._values, self._emotion_probs_NC, frames, pooled), statistics
 
 
 class _DeviceStream:
@@ -75,8 +90,9 @@ class _DeviceStream:
     def __init__(self, stream: Stream, device: torch.device) -> None:
         # An index needs something to point at, also where no clip has a frame.
         x_RD = stream.x_RD if len(stream.x_RD) else np.zeros((1, stream.spec.dim), np.float32)
-        self.x_RD = torch.tensor(x_RD, device=device)
+        self.x_RD = _without_a_copy(x_RD, device)
         self.present_N = torch.tensor(stream.present_N, device=device)
+        self.columns = tuple(_without_a_copy(column_ND, device) for column_ND in stream.columns)
         self.copies = tuple(_DeviceStream(copy, device) for copy in stream.copies)
         self.starts_N: Tensor | None = None
         if stream.offsets_N1 is not None:
@@ -93,10 +109,15 @@ class _DeviceStream:
 
     def fit(self, clips_N: Tensor) -> Normalisation:
         """Statistics of the rows of some clips."""
+        if self.columns:
+            return _side_by_side([fit_normalisation(column_ND, clips_N & self.present_N) for column_ND in self.columns])
         return fit_normalisation(self.x_RD, self._rows_of(clips_N))
 
     def fit_speakers(self, group_N: Tensor, clips_N: Tensor) -> Normalisation:
         """Statistics of every speaker's rows of some clips, (K, D)."""
+        if self.columns:
+            kept_N, num_groups = clips_N & self.present_N, int(group_N.max()) + 1
+            return _side_by_side([fit_groups(column_ND, kept_N, group_N, num_groups) for column_ND in self.columns])
         group_R = group_N if self.starts_N is None else self._padded(group_N[self._clip_R], -1)
         return fit_groups(self.x_RD, self._rows_of(clips_N), group_R, int(group_N.max()) + 1)
 
@@ -121,3 +142,15 @@ class _DeviceStream:
     def _padded(self, value_R: Tensor, fill: int | bool) -> Tensor:
         """A value per row of `x_RD`, which has one row where there is no frame at all."""
         return value_R if len(value_R) else value_R.new_full((len(self.x_RD),), fill)
+
+
+def _side_by_side(parts: list[Normalisation]) -> Normalisation:
+    """Statistics of the columns of a stream as those of the stream: (D,), or (K, D)."""
+    return Normalisation(torch.cat([one.mean_D for one in parts], dim=-1), torch.cat([one.scale_D for one in parts], dim=-1))
+
+
+def _without_a_copy(column_ND: StoredArray, device: torch.device) -> Tensor:
+    """On a CPU the array itself, which may lie in memory that others read, too: nobody writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(column_ND).to(device)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,19 @@ def load_training_data(config: TrainConfig) -> TrainingData:
         RunError: no clips for this protocol, no classes, or clips whose features were never extracted.
 
     """
+    clips = read_clips(config)
+    streams, num_failed = _read_streams(config, clips.corpus, clips.clip_ids)
+    return with_streams(clips, streams, num_failed, config.store)
+
+
+def read_clips(config: TrainConfig) -> TrainingData:
+    """The clips that the protocol uses, with their labels and without any stream.
+
+    Raises:
+        ManifestError: the manifest cannot be read.
+        RunError: no clips for this protocol, or no classes.
+
+    """
     manifest = read_manifest(config.manifest)
     rows = _used_rows(manifest.table, config.protocol)
     classes = manifest.facts.classes
@@ -42,31 +56,38 @@ def load_training_data(config: TrainConfig) -> TrainingData:
             "has no folds; make it again with folds" if isinstance(config.protocol, FoldsProtocol) else "has none of the protocol's splits"
         )
         raise RunError(f"{config.manifest}: {wanted}, or choose another protocol (protocol.name=folds or splits)")
-    clip_ids = rows["clip_id"].to_pylist()
-    streams, num_failed = _read_streams(config, manifest.facts.corpus, clip_ids)
-    for stream in streams:
-        for one in (stream, *stream.copies):
-            _refuse_not_finite(one, clip_ids, config.store)
-    if not any(stream.present_N.any() for stream in streams):
-        raise RunError(
-            f"{config.store}: none of the {len(clip_ids)} clips has any of the inputs {', '.join(stream.spec.name for stream in streams)}; "
-            "take inputs that this corpus has, or extract them"
-        )
     return TrainingData(
         corpus=manifest.facts.corpus,
         task=TaskSpec(classes, tuple(config.values)),
-        clip_ids=clip_ids,
+        clip_ids=rows["clip_id"].to_pylist(),
         speaker_ids=rows["speaker_id"].to_pylist(),
         splits=rows["split"].to_pylist(),
         folds_N=rows["fold"].fill_null(-1).to_numpy().astype(np.int64),
         emotion_N=_emotion_numbers(rows["emotion"], classes),
         values={name: rows[name].cast(pa.float32()).fill_null(float("nan")).to_numpy() for name in config.values},
-        streams=streams,
+        streams=[],
         emotion_probs_NC=_soft_labels(rows, classes),
-        num_failed=num_failed,
         label_maps=manifest.facts.label_maps,
         corrections=manifest.facts.corrections,
     )
+
+
+def with_streams(clips: TrainingData, streams: list[Stream], num_failed: dict[str, int], store: str) -> TrainingData:
+    """The clips with what a model reads of them; `num_failed[encoder]` of them could not be extracted.
+
+    Raises:
+        RunError: features that are not finite, or no clip that has any.
+
+    """
+    for stream in streams:
+        for one in (stream, *stream.copies):
+            _refuse_not_finite(one, clips.clip_ids, store)
+    if not any(stream.present_N.any() for stream in streams):
+        raise RunError(
+            f"{store}: none of the {clips.num_clips} clips has any of the inputs {', '.join(stream.spec.name for stream in streams)}; "
+            "take inputs that this corpus has, or extract them"
+        )
+    return replace(clips, streams=streams, num_failed=num_failed)
 
 
 def _used_rows(table: pa.Table, protocol: FoldsProtocol | SplitsProtocol) -> pa.Table:

@@ -56,6 +56,7 @@ def keep_only(clips: ResidentClips, kept: Mapping[str, BoolArray]) -> ResidentCl
         clips,
         streams={name: torch.where(_for_copies(on_device[name], x_RD)[:, None], x_RD, 0.0) for name, x_RD in clips.streams.items()},
         present={name: present_N & on_device[name] for name, present_N in clips.present.items()},
+        pooled={name: replace(bank, present_N=bank.present_N & on_device[name]) for name, bank in clips.pooled.items()},
         frames={name: _without(bank, host[name], on_device[name]) for name, bank in clips.frames.items()},
     )
 

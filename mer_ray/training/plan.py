@@ -89,6 +89,8 @@ def _num_folds(config: TrainConfig, manifest: Manifest | None) -> int | None:
     """The folds of the manifest, 1 for splits; None where there is no manifest yet."""
     if not isinstance(config.protocol, FoldsProtocol):
         return 1
+    if config.protocol.test_folds is not None:
+        return len(config.protocol.test_folds)
     if manifest is None:
         return None
     return len(set(manifest.table["fold"].to_pylist()) - {None})

@@ -38,7 +38,7 @@ def partitions(protocol: FoldsProtocol | SplitsProtocol, data: TrainingData) -> 
         RunError: no such split or folds, no labelled clip to train on, or none to stop on.
 
     """
-    found = _fold_partitions(protocol, data, folds_of(data)) if isinstance(protocol, FoldsProtocol) else [_split_partition(protocol, data)]
+    found = _tested_folds(protocol, data) if isinstance(protocol, FoldsProtocol) else [_split_partition(protocol, data)]
     for partition in found:
         if len(partition.train) == 0:
             raise RunError(f"no labelled clip in {partition.label}; the manifest needs emotion (or the values trained on) for some of them")
@@ -58,11 +58,20 @@ def inner_partitions(protocol: FoldsProtocol | SplitsProtocol, data: TrainingDat
     if isinstance(protocol, SplitsProtocol):
         assert outer.dev is not None
         return [Partition(None, outer.train, outer.dev, {"inner": outer.dev})]
-    others = [fold for fold in folds_of(data) if fold != outer.fold]
+    others = [fold for fold in folds_of(data) if fold != outer.fold and fold not in (protocol.test_folds or ())]
     needed = 3 if protocol.has_dev else 2
     if len(others) < needed:
         raise RunError(f"candidates need an inner loop over at least {needed} folds beside the test fold, there are {len(others)}")
     return [Partition(one.fold, one.train, one.dev, {"inner": one.test["test"]}) for one in _fold_partitions(protocol, data, others)]
+
+
+def _tested_folds(protocol: FoldsProtocol, data: TrainingData) -> list[Partition]:
+    folds = folds_of(data)
+    tested = folds if protocol.test_folds is None else sorted(protocol.test_folds)
+    unknown = [fold for fold in tested if fold not in folds]
+    if unknown:
+        raise RunError(f"protocol.test_folds: the manifest has no fold {unknown[0]}; it has {', '.join(map(str, folds)) or 'none'}")
+    return [partition for partition in _fold_partitions(protocol, data, folds) if partition.fold in tested]
 
 
 def folds_of(data: TrainingData) -> list[int]:

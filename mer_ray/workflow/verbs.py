@@ -29,6 +29,8 @@ from mer_ray.reporting.robustness_page import write_robustness_page
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.plan import plan_training, state_of_training
 from mer_ray.training.train import train
+from mer_ray.tuning.config import TuneConfig
+from mer_ray.tuning.tune import plan_search, tune
 
 ConfigType = TypeVar("ConfigType", bound=Config)
 
@@ -205,6 +207,14 @@ VERBS: dict[str, Verb[Any]] = {
         writes=lambda config: [str(config.out)],
         reads=_finds_its_own_rest,
         state=state_of_training,
+    ),
+    "tune": Verb(
+        "tune",
+        TuneConfig,
+        run=lambda config: tune(config).tables(),
+        plan=lambda config: [plan_search(config)],
+        writes=lambda config: [str(config.out)],
+        reads=_finds_its_own_rest,
     ),
     "evaluate": Verb(
         "evaluate",

@@ -1,0 +1,1 @@
+"""Search over configs: layers, models, loss weights, thresholds, by Ray Tune and Optuna."""

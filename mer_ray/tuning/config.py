@@ -1,0 +1,141 @@
+"""What a search is made of."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.objectives.metrics import EMOTION_METRICS, LOWER_IS_BETTER
+
+# Of a trial's models, beside the metrics of its predictions; lower is better.
+MILLISECONDS_PER_CLIP = "milliseconds_per_clip"
+PARAMETERS = "parameters"
+COSTS = (MILLISECONDS_PER_CLIP, PARAMETERS)
+
+
+class TpeSampler(Config):
+    """Tree-structured Parzen estimator: multivariate, grouped by conditions, running trials count as bad (constant liar)."""
+
+    name: Literal["tpe"] = "tpe"
+    num_random: int = Field(10, ge=1, description="trials drawn at random before the estimator has any say")
+
+
+class RandomSampler(Config):
+    """Every trial drawn at random: what other samplers are compared with."""
+
+    name: Literal["random"]
+
+
+class NsgaSampler(Config):
+    """NSGA-II: generations of `population` trials."""
+
+    name: Literal["nsga2"]
+    population: int = Field(50, ge=2)
+
+
+class GpSampler(Config):
+    """Gaussian process, for spaces that have every parameter in every trial."""
+
+    name: Literal["gp"]
+    num_random: int = Field(10, ge=1)
+
+
+class AshaPruner(Config):
+    """Of the trials that reach a rung, the best 1 / `reduction` go on; rungs begin at `grace` reports."""
+
+    name: Literal["asha"] = "asha"
+    grace: int = Field(1, ge=1)
+    reduction: float = Field(2.0, gt=1, allow_inf_nan=False)
+
+
+class MedianPruner(Config):
+    """A trial worse than the median of the others at the same report ends, from `grace` reports and `min_trials` trials on."""
+
+    name: Literal["median"]
+    grace: int = Field(1, ge=1)
+    min_trials: int = Field(3, ge=1)
+
+
+class SearchBudget(Config):
+    """When a search ends: after `trials` finished ones, `hours`, or GPUs for `usd`; what was spent before a resume counts."""
+
+    trials: int = where_or_how_fast(60, ge=1, le=1_000_000)
+    hours: float | None = where_or_how_fast(None, gt=0, allow_inf_nan=False)
+    usd: float | None = where_or_how_fast(None, gt=0, allow_inf_nan=False)
+
+
+class TuneConfig(Config):
+    """A search: `train` is the config of `train` without `out`, with searched values in any place but those of the data.
+
+    `objectives`: metrics of the development data, `milliseconds_per_clip` or `parameters`; the first one announces, several give a
+    Pareto front and no pruning. `starts` are known good values, tried first; the first of them is the recipe that the best is
+    compared with. The best is trained again with `final_seeds`.
+
+    `storage`: null is a SQLite file in `out`; `journal:PATH`, `sqlite:PATH` or `postgresql://user@host/database`, whose password comes from
+    PGPASSWORD or ~/.pgpass. A search that was interrupted goes on with `resume`. `max_concurrent` null: as many trials as the cluster
+    has CPUs, or shares of a GPU (`trials_per_gpu`). The same failure `max_same_failures` times stops the search.
+    """
+
+    out: Path = where_or_how_fast()
+    train: dict[str, Any]
+    objectives: list[str] = Field([EMOTION_METRICS[0]], min_length=1)
+    sampler: Annotated[TpeSampler | RandomSampler | NsgaSampler | GpSampler, Field(discriminator="name")] = TpeSampler()
+    pruner: Annotated[AshaPruner | MedianPruner, Field(discriminator="name")] | None = AshaPruner()
+    starts: list[dict[str, Any]] = Field([])
+    seed: int = Field(0, ge=0)
+    final_seeds: list[Annotated[int, Field(ge=0)]] = Field([0, 1, 2, 3, 4], min_length=1)
+    study: str | None = None
+    storage: str | None = where_or_how_fast(None)
+    budget: SearchBudget = where_or_how_fast(SearchBudget())
+    price_per_gpu_hour: float | None = where_or_how_fast(None, gt=0, allow_inf_nan=False)
+    resume: bool = where_or_how_fast(False)
+    max_concurrent: int | None = where_or_how_fast(None, ge=1, le=100_000)
+    trials_per_gpu: int = where_or_how_fast(4, ge=1, le=1000)
+    max_same_failures: int = where_or_how_fast(5, ge=1)
+    max_failures: int = where_or_how_fast(2, ge=0, description="how often a trial is begun anew whose worker died")
+
+    @property
+    def study_name(self) -> str:
+        """The name in the storage: in a file of its own the folder's, elsewhere one that the user gave."""
+        return self.study or self.out.name
+
+    @property
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
+        """Which way each objective is better."""
+        return ["minimize" if name in COSTS or name.endswith(LOWER_IS_BETTER) else "maximize" for name in self.objectives]
+
+    @field_validator("storage")
+    @classmethod
+    def _known_storage(cls, storage: str | None) -> str | None:
+        if storage is None:
+            return None
+        kind = storage.partition(":")[0]
+        if kind not in ("journal", "sqlite", "postgresql"):
+            raise ValueError(f"{storage!r}: allowed: journal:PATH, sqlite:PATH, postgresql://user@host/database, or null for a file in out")
+        if re.match(r"postgresql://[^/@]*:[^/@]*@", storage):
+            raise ValueError("holds a password, which would be written beside the results; set PGPASSWORD, or use ~/.pgpass")
+        return storage
+
+    @model_validator(mode="after")
+    def _check(self) -> "TuneConfig":
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError("objectives: names one twice")
+        if self.objectives[0] in COSTS:
+            raise ValueError(f"objectives: the first is a metric that announces the best, not {self.objectives[0]}")
+        if len(self.objectives) > 1 and self.pruner is not None and "pruner" in self.model_fields_set:
+            raise ValueError("pruner: a trial with several objectives has no single curve to prune by; set pruner: null")
+        if self.storage is not None and self.storage.startswith("postgresql") and self.study is None:
+            raise ValueError("study: a database holds many searches; name this one")
+        if self.budget.usd is not None and not self.price_per_gpu_hour:
+            raise ValueError("budget.usd: needs price_per_gpu_hour, the price of one GPU for an hour in USD")
+        misplaced = [key for key in ("out", "candidates") if key in self.train]
+        if misplaced:
+            raise ValueError(f"train.{misplaced[0]}: belongs to the search; leave it out here")
+        return self
+
+    @property
+    def prunes(self) -> bool:
+        """Whether trials may end early."""
+        return self.pruner is not None and len(self.objectives) == 1

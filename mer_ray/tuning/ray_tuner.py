@@ -1,0 +1,192 @@
+"""The trials of a search on a cluster: Ray Tune runs them in actors that are used again, Optuna chooses them."""
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.stopper import Stopper
+
+from mer_ray.core.errors import ClusterError
+from mer_ray.core.ray_session import ray_session
+from mer_ray.tuning.config import AshaPruner, MedianPruner, TuneConfig
+from mer_ray.tuning.live import SearchView, search_view
+from mer_ray.tuning.ray_searcher import StudySearcher
+from mer_ray.tuning.ray_study import SearchStudy
+from mer_ray.tuning.ray_trainable import OBJECTIVE, STEP, TrialActor
+from mer_ray.tuning.records import repeated_failure
+from mer_ray.tuning.search_data import SearchData
+
+TUNE_SETTINGS = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune's own state, which we never restore from, is saved at most so often.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    # The new output prints tables whatever `verbose` says.
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+NOTE_INTERVAL_S = 5.0
+
+
+class Ledger:
+    """What a search has spent, and whether it is to end."""
+
+    def __init__(self, study: SearchStudy, num_gpus: float) -> None:
+        self._study, self._num_gpus = study, num_gpus
+        self._before = study.spent
+        self._began_s = self._noted_s = time.monotonic()
+        self.reason: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Of this search and those before it on the same study."""
+        return self._before["seconds"] + time.monotonic() - self._began_s
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Seconds in which a GPU was ours, summed over GPUs."""
+        return self._before["gpu_seconds"] + self._num_gpus * (time.monotonic() - self._began_s)
+
+    def note(self) -> None:
+        """Write what is spent into the study."""
+        self._noted_s = time.monotonic()
+        self._study.spend(self.seconds, self.gpu_seconds)
+
+    def must_stop(self) -> bool:
+        """Whether no trial may begin or go on; `reason` then says why."""
+        if time.monotonic() - self._noted_s >= NOTE_INTERVAL_S:
+            self.note()
+        config = self._study.config
+        budget, price = config.budget, config.price_per_gpu_hour
+        failure = repeated_failure(self._study.records(), config.max_same_failures)
+        if failure is not None:
+            self.reason = f"{config.max_same_failures} trials failed alike: {failure}"
+        elif budget.hours is not None and self.seconds >= 3600 * budget.hours:
+            self.reason = f"the budget of {budget.hours:g} hours is spent"
+        elif budget.usd is not None and price and self.gpu_seconds / 3600 * price >= budget.usd:
+            self.reason = f"the budget of {budget.usd:g} USD is spent"
+        return self.reason is not None
+
+
+class BudgetStopper(Stopper):
+    """Ends all trials when the ledger says so."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As `SearchStudy`."""
+        return object, ()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Never a single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the search ends."""
+        return self._ledger.must_stop()
+
+
+class Watcher(tune.Callback):
+    """Keeps the view up to date, and the reasons of trials whose worker failed."""
+
+    def __init__(self, study: SearchStudy, searcher: StudySearcher, ledger: Ledger, view: SearchView) -> None:
+        self._study, self._searcher, self._ledger, self._view = study, searcher, ledger, view
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As `SearchStudy`."""
+        return object, ()
+
+    def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
+        """A worker that failed."""
+        self._searcher.on_worker_error(trial.trial_id, _last_line(trial.get_error()))
+
+    def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
+        """After every event of Tune's loop."""
+        self._view.update(self._study.records(), self._ledger.seconds, self._ledger.gpu_seconds)
+
+
+def run_trials(
+    study: SearchStudy, data: SearchData, num_steps: int, check: Callable[[dict[str, Any]], dict[str, Any]], use_gpu: bool
+) -> str | None:
+    """Run trials until the budget is spent; gives the reason where it ended before all trials were done.
+
+    Raises:
+        ClusterError: Ray cannot be reached, or has no CPU or GPU.
+
+    """
+    config = study.config
+    scratch = config.out / "ray"
+    study.close_stale()
+    left = config.budget.trials - sum(record.is_finished for record in study.records())
+    if left <= 0:
+        return None
+    os.environ.update({name: os.environ.get(name, value) for name, value in TUNE_SETTINGS.items()})
+    with ray_session(), search_view(config) as view:
+        resources, num_at_once, num_gpus = _layout(config, use_gpu)
+        ledger = Ledger(study, num_gpus)
+        searcher = StudySearcher(study, check, ledger.must_stop)
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(TrialActor, data=data), resources),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=_scheduler(config, num_steps),
+                num_samples=left,
+                max_concurrent_trials=min(num_at_once, left),
+                reuse_actors=True,
+                metric=None,
+                mode=None,
+            ),
+            # Tune resumes silently when a name repeats; the study resumes, and says so.
+            run_config=tune.RunConfig(
+                name=uuid.uuid4().hex,
+                storage_path=str(scratch),
+                stop=BudgetStopper(ledger),
+                callbacks=[Watcher(study, searcher, ledger, view)],
+                failure_config=tune.FailureConfig(max_failures=config.max_failures),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            ledger.note()
+            study.close_stale()
+            shutil.rmtree(scratch, ignore_errors=True)
+    return ledger.reason
+
+
+def _last_line(error: Exception | None) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "its worker died"
+
+
+def _layout(config: TuneConfig, use_gpu: bool) -> tuple[dict[str, float], int, float]:
+    """What a trial takes, how many run at once, and the GPUs that are paid for."""
+    found = ray.cluster_resources()
+    num_cpus, num_gpus = int(found.get("CPU", 0)), float(found.get("GPU", 0))
+    if use_gpu and num_gpus:
+        at_once = config.max_concurrent or max(1, int(num_gpus * config.trials_per_gpu))
+        return {"cpu": 1, "gpu": 1 / config.trials_per_gpu}, at_once, num_gpus
+    if num_cpus < 1:
+        raise ClusterError("the Ray cluster has no CPU for a trial; start nodes with CPUs")
+    return {"cpu": 1}, config.max_concurrent or num_cpus, 0.0
+
+
+def _scheduler(config: TuneConfig, num_steps: int) -> TrialScheduler:
+    mode = "max" if config.directions[0] == "maximize" else "min"
+    common: dict[str, Any] = {"time_attr": STEP, "metric": OBJECTIVE, "mode": mode}
+    if len(config.objectives) > 1 or config.pruner is None or num_steps == 1:
+        return FIFOScheduler()
+    if isinstance(config.pruner, AshaPruner):
+        grace = min(config.pruner.grace, num_steps)
+        return AsyncHyperBandScheduler(**common, max_t=num_steps, grace_period=grace, reduction_factor=config.pruner.reduction)
+    assert isinstance(config.pruner, MedianPruner)
+    return MedianStoppingRule(**common, grace_period=config.pruner.grace, min_samples_required=config.pruner.min_trials)

@@ -1,0 +1,57 @@
+"""What a study says of its trials, without Optuna."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mer_ray.objectives import is_better
+
+TrialStateName = Literal["complete", "pruned", "failed", "running"]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial: `values` by objective (of complete ones), all `scores` of its last step, the `curve` of the first objective by step."""
+
+    number: int
+    state: TrialStateName
+    params: dict[str, Any]
+    values: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    curve: dict[int, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str | None = None
+    started_s: float | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it counts for the budget: what failed by a reason of its own does, too."""
+        return self.state != "running"
+
+
+def best_of(records: Sequence[TrialRecord], objective: str) -> TrialRecord | None:
+    """The best complete trial by an objective, of equals the first; None where none is complete."""
+    best = None
+    for record in records:
+        if record.state == "complete" and (best is None or is_better(objective, record.values[objective], best.values[objective])):
+            best = record
+    return best
+
+
+def pareto_front(records: Sequence[TrialRecord], directions: dict[str, str]) -> list[TrialRecord]:
+    """The complete trials that no other one beats in one objective and equals in the rest."""
+    complete = [record for record in records if record.state == "complete"]
+
+    def costs(record: TrialRecord) -> list[float]:
+        return [-record.values[name] if direction == "maximize" else record.values[name] for name, direction in directions.items()]
+
+    def beats(one: list[float], other: list[float]) -> bool:
+        return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))
+
+    return [record for record in complete if not any(beats(costs(other), costs(record)) for other in complete)]
+
+
+def repeated_failure(records: Sequence[TrialRecord], times: int) -> str | None:
+    """The reason that failed trials have in common, where as many as `times` have it."""
+    reasons = [record.reason for record in records if record.state == "failed" and record.reason]
+    return next((reason for reason in dict.fromkeys(reasons) if reasons.count(reason) >= times), None)

@@ -1,0 +1,227 @@
+"""The verb `tune`: a config with searched values -> a finished search."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mer_ray.core.artefacts import git_revision, hardware, versions
+from mer_ray.core.config import identity_of
+from mer_ray.core.errors import ConfigError, RunError
+from mer_ray.core.table import Table
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.data_checks import check_fit
+from mer_ray.tuning.config import TuneConfig
+from mer_ray.tuning.draws import sample_draws, search_space, to_training
+from mer_ray.tuning.final import compare_runs, train_finally
+from mer_ray.tuning.records import TrialRecord, best_of, pareto_front
+from mer_ray.tuning.search_data import SearchData, read_search_data
+from mer_ray.tuning.search_folder import SearchFolder
+from mer_ray.tuning.space import Dimension, Space
+from mer_ray.tuning.trial import development_partitions, num_steps
+
+# Drawn at random and looked at with the data before Ray starts.
+NUM_CHECKED = 8
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """A complete search: `facts` is search.json; `was_complete` where nothing was left to do."""
+
+    folder: Path
+    facts: dict[str, Any]
+    was_complete: bool
+
+    def tables(self) -> list[Table]:
+        """What was found, and the best trials."""
+        return [_found_table(self), _best_table(self.facts)]
+
+
+def tune(config: TuneConfig) -> SearchSummary:
+    """Search, train the best anew with several seeds, judge it on test; a search of this config that is complete is returned at once.
+
+    Raises:
+        ConfigError: a searched value that is not well formed, or that cannot be trained.
+        ManifestError, StoreError: manifest or store cannot be read.
+        RunError: the study holds another search, or is being searched; no trial ended; the same failure came again and again.
+        ClusterError: Ray cannot be reached.
+
+    """
+    # Optuna and Ray are loaded where they are used only.
+    from mer_ray.tuning.ray_study import open_study
+    from mer_ray.tuning.ray_tuner import run_trials
+
+    config = _with_absolute_paths(config)
+    space = search_space(config)
+    folder = SearchFolder(config.out)
+    sample = to_training(config, next(sample_draws(space, config.seed, 1)))
+    data = read_search_data(config.train, sample, "train")
+    identity = identity_of(config, data=data.digest())
+    if folder.facts_path.is_file() and folder.read_facts()["identity"] == identity and _has_all_trials(folder, config):
+        return SearchSummary(folder.root, folder.read_facts(), was_complete=True)
+    _check_with_data(config, space, data)
+    with open_study(config, space, identity) as study:
+        folder.write_config(config)
+        ended_by = run_trials(
+            study,
+            data,
+            num_steps(sample, data.of(sample)),
+            lambda drawn: to_training(config, drawn).model_dump(mode="json"),
+            use_gpu=sample.device != "cpu",
+        )
+        records = study.records()
+        folder.write_trials(records)
+        importances = study.importances()
+        spent = study.spent
+    best = best_of(records, config.objectives[0])
+    if best is None:
+        raise RunError(f"{config.out}: no trial is complete{f': {ended_by}' if ended_by else ''}; see trials.parquet for their reasons")
+    if ended_by is not None and "failed alike" in ended_by:
+        raise RunError(f"{config.out}: {ended_by}; mend it and go on with --resume")
+    facts = _finish(config, space, data, folder, records, best)
+    facts |= {"identity": identity, "ended_by": ended_by, "importances": importances, "spent": spent}
+    folder.write_facts(facts)
+    return SearchSummary(folder.root, facts, was_complete=False)
+
+
+def plan_search(config: TuneConfig) -> Table:
+    """What a search would do, without data, Ray or Optuna.
+
+    Raises:
+        ConfigError: as `tune`.
+
+    """
+    config = _with_absolute_paths(config)
+    space = search_space(config)
+    rows = [
+        ("study", config.study_name),
+        ("storage", config.storage or "a SQLite file in out"),
+        ("objectives", ", ".join(config.objectives)),
+        ("sampler", config.sampler.name),
+        ("pruner", "none" if config.pruner is None or len(config.objectives) > 1 else config.pruner.name),
+        ("trials", str(config.budget.trials)),
+        ("known good settings first", str(len(config.starts))),
+        ("parameters", str(len(space.dimensions))),
+        *[(f"  {dimension.name}", _range(dimension)) for dimension in space.dimensions.values()],
+        ("best trained again with seeds", ", ".join(map(str, config.final_seeds))),
+        ("out", str(config.out)),
+    ]
+    return Table("Search", ("what", "value"), tuple(rows))
+
+
+def _with_absolute_paths(config: TuneConfig) -> TuneConfig:
+    """Paths that hold in any process; those of the training are made so when it is drawn."""
+    train = {key: str(Path(value).resolve()) if key == "manifest" else _absolute_store(value) for key, value in _places(config).items()}
+    return config.model_copy(update={"out": config.out.resolve(), "train": {**config.train, **train}})
+
+
+def _places(config: TuneConfig) -> dict[str, str]:
+    return {key: str(config.train[key]) for key in ("manifest", "store") if isinstance(config.train.get(key), str)}
+
+
+def _absolute_store(store: str) -> str:
+    return store if "://" in store else str(Path(store).resolve())
+
+
+def _has_all_trials(folder: SearchFolder, config: TuneConfig) -> bool:
+    return bool(sum(folder.read_facts()["counts"].values()) >= config.budget.trials)
+
+
+def _check_with_data(config: TuneConfig, space: Space, data: SearchData) -> None:
+    """Refuse a search of which nothing can be trained; single draws that cannot are trials that fail."""
+    faults: list[ConfigError | RunError] = []
+    for drawn in sample_draws(space, config.seed, NUM_CHECKED):
+        training = to_training(config, drawn)
+        try:
+            read = data.of(training)
+            check_fit(training, read, development_partitions(training, read))
+        except (ConfigError, RunError) as error:
+            faults.append(error)
+    if len(faults) == NUM_CHECKED:
+        raise faults[0]
+
+
+def _finish(
+    config: TuneConfig, space: Space, data: SearchData, folder: SearchFolder, records: list[TrialRecord], best: TrialRecord
+) -> dict[str, Any]:
+    """Train the best and the first start anew, compare them on test, and say all that was found."""
+    objective = config.objectives[0]
+    chosen = _training_of(config, space, best, "best")
+    folder.write_best(chosen)
+    final = train_finally(chosen, objective)
+    facts = {
+        "name": config.study_name,
+        "corpus": data.clips.corpus,
+        "objectives": dict(zip(config.objectives, config.directions, strict=True)),
+        "counts": {state: sum(record.state == state for record in records) for state in ("complete", "pruned", "failed")},
+        "best": _record_facts(best, space),
+        "pareto": [record.number for record in pareto_front(records, dict(zip(config.objectives, config.directions, strict=True)))],
+        "final": final.facts(),
+        "optimism": best.values[objective] - final.mean,
+        "start": None,
+        "dimensions": {dimension.name: _range(dimension) for dimension in space.dimensions.values()},
+        "versions": versions(),
+        "hardware": hardware(),
+        "git": git_revision(),
+    }
+    start = next((record for record in records if record.number == 0), None) if config.starts else None
+    if start is not None and start.number != best.number:
+        started = train_finally(_training_of(config, space, start, "start"), objective)
+        gain = compare_runs(started, final, objective, data.clips.task.classes, data.clips.task.values)
+        facts["start"] = {**_record_facts(start, space), "final": started.facts(), "gain": dict(gain)}
+    return facts
+
+
+def _training_of(config: TuneConfig, space: Space, record: TrialRecord, name: str) -> TrainConfig:
+    drawn = to_training(config, space.fill(lambda dimension: record.params[dimension.name]))
+    return drawn.model_copy(update={"seeds": list(config.final_seeds), "out": config.out / name})
+
+
+def _record_facts(record: TrialRecord, space: Space) -> dict[str, Any]:
+    params = space.settle(record.params)
+    return {"number": record.number, "values": record.values, "params": params, "scores": record.scores, "seconds": record.seconds}
+
+
+def _range(dimension: Dimension) -> str:
+    if dimension.kind == "choice":
+        return "yes or no" if dimension.options == (False, True) else f"one of {', '.join(map(str, dimension.options))}"
+    how = ", by powers" if dimension.log else f", in steps of {dimension.step:g}" if dimension.step else ""
+    return f"{dimension.low:g} to {dimension.high:g}{how}"
+
+
+def _found_table(summary: SearchSummary) -> Table:
+    facts = summary.facts
+    objective = next(iter(facts["objectives"]))
+    counts, best, final = facts["counts"], facts["best"], facts["final"]
+    rows = [
+        ("trials", f"{counts['complete']} complete, {counts['pruned']} pruned, {counts['failed']} failed"),
+        (f"best trial, {objective} on development data", f"{best['values'][objective]:.3f} (trial {best['number']})"),
+        (
+            f"trained again with {final['num_seeds']} seeds, {objective} on {final['split']}",
+            _with_interval(final["mean"], final["interval"]),
+        ),
+        ("optimism of the search (development minus test)", f"{facts['optimism']:+.3f}"),
+    ]
+    if facts["start"] is not None:
+        start, gain = facts["start"]["final"], facts["start"]["gain"]
+        rows.append((f"first known setting, {objective} on {start['split']}", _with_interval(start["mean"], start["interval"])))
+        rows.append(("gain over it, same clips", f"{_with_interval(gain['mean'], gain['interval'], sign='+')}, p {gain['p_value']:.3f}"))
+    notes = [f"{summary.folder} was complete already; nothing was searched"] if summary.was_complete else []
+    notes += [f"ended before all trials were done: {facts['ended_by']}"] if facts["ended_by"] else []
+    notes.append(f"the best as a config of train: {summary.folder / 'best.yaml'}; its run: {final['out']}")
+    return Table(f"Search {facts['name']} ({facts['corpus']})", ("what", "value"), tuple(rows), tuple(notes))
+
+
+def _with_interval(mean: float, interval: list[float] | None, sign: str = "") -> str:
+    shown = "" if interval is None else f" ({interval[0]:{sign}.3f} to {interval[1]:{sign}.3f})"
+    return f"{mean:{sign}.3f}{shown}"
+
+
+def _best_table(facts: dict[str, Any]) -> Table:
+    importances = facts["importances"]
+    params = sorted(facts["best"]["params"].items(), key=lambda item: -importances.get(item[0], 0.0))
+    rows = tuple((name, _shown(value), importances.get(name)) for name, value in params)
+    return Table("The best trial", ("parameter", "value", "share of the variance it explains"), rows)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,149 @@
+"""Searches on a real Ray: trials in actors that are used again, the best trained again, failures told."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from searches import search_config
+from training_corpus import TrainingCorpus, make_corpus
+
+from mer_ray.core.errors import RunError
+from mer_ray.training import TrainConfig, train
+from mer_ray.tuning.config import TuneConfig
+from mer_ray.tuning.draws import to_training
+from mer_ray.tuning.search_data import read_search_data
+from mer_ray.tuning.trial import run_trial
+from mer_ray.tuning.tune import SearchSummary, tune
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> TrainingCorpus:
+    return make_corpus(tmp_path_factory.mktemp("corpus"), noise=1.5)
+
+
+@pytest.fixture(scope="module")
+def searched(corpus: TrainingCorpus, ray_cluster: None) -> tuple[TuneConfig, SearchSummary]:
+    start = {"learning_rate": 0.001, "model": "early_fusion"}
+    config = search_config(corpus, starts=[start], budget={"trials": 10}, pruner={"name": "asha", "reduction": 3})
+    return config, tune(config)
+
+
+def read_trials(folder: Path) -> list[dict]:
+    return pq.read_table(folder / "trials.parquet").to_pylist()
+
+
+def test_every_trial_of_the_budget_is_told_and_pruned_ones_with_their_curve(searched):
+    config, summary = searched
+    trials = read_trials(config.out)
+
+    assert [trial["number"] for trial in trials] == list(range(10))
+    assert {trial["state"] for trial in trials} == {"complete", "pruned"}
+    for trial in trials:
+        curve = json.loads(trial["curve"])
+        is_complete = trial["state"] == "complete"
+        # Three folds beside the test fold; the step that ended a trial is on its curve.
+        assert [step for step, _ in curve] == list(range(1, 4 if is_complete else len(curve) + 1))
+        assert 1 <= len(curve) <= (3 if is_complete else 2)
+        assert (json.loads(trial["values"]) == {}) != is_complete
+    assert summary.facts["counts"]["complete"] + summary.facts["counts"]["pruned"] == 10
+
+
+def test_the_best_is_a_complete_trial_with_the_score_of_its_config(corpus, searched):
+    config, summary = searched
+    best = summary.facts["best"]
+    complete = [json.loads(trial["values"])["weighted_f1"] for trial in read_trials(config.out) if trial["state"] == "complete"]
+    assert best["values"]["weighted_f1"] == max(complete)
+
+    training = TrainConfig.model_validate(yaml.safe_load((config.out / "best.yaml").read_text())).model_copy(update={"seeds": [0]})
+    data = read_search_data(config.train, training, "train")
+    *_, last = run_trial(training, data.of(training))
+    assert last.scores["weighted_f1"] == pytest.approx(best["values"]["weighted_f1"], abs=1e-6)
+
+
+def test_best_yaml_trains_to_the_score_that_was_announced(searched, tmp_path):
+    config, summary = searched
+    best = TrainConfig.model_validate(yaml.safe_load((config.out / "best.yaml").read_text()))
+
+    again = train(best.model_copy(update={"out": tmp_path / "again"}))
+
+    assert again.scores["test"]["mean"]["weighted_f1"] == summary.facts["final"]["mean"]
+    assert best.seeds == [0, 1]
+    assert summary.facts["optimism"] == summary.facts["best"]["values"]["weighted_f1"] - summary.facts["final"]["mean"]
+
+
+def test_no_test_clip_reaches_a_trial(searched):
+    config, _ = searched
+    training = TrainConfig.model_validate(yaml.safe_load((config.out / "best.yaml").read_text()))
+    data = read_search_data(config.train, training, "train")
+    changed = data.clips.emotion_N.copy()
+    changed[data.clips.folds_N == 0] = (changed[data.clips.folds_N == 0] + 1) % 3
+    data.clips.emotion_N[:], before = changed, data.clips.emotion_N.copy()
+    *_, shuffled = run_trial(training, data.of(training))
+    data.clips.emotion_N[:] = before
+    *_, plain = run_trial(training, data.of(training))
+
+    assert shuffled.scores["weighted_f1"] == plain.scores["weighted_f1"]
+    assert (changed != before).any()
+
+
+def test_a_search_that_is_complete_is_returned_at_once(searched):
+    config, summary = searched
+    again = tune(config.model_copy(update={"resume": True}))
+
+    assert again.was_complete
+    assert again.facts == summary.facts
+
+
+def test_trials_that_fail_are_told_with_their_reason_and_the_search_goes_on(corpus, ray_cluster):
+    rates = {"search": "choice", "of": [0.01, 1e30]}
+    config = search_config(
+        corpus, "some_fail", train={"learning_rate": rates}, sampler={"name": "random"}, pruner=None, max_same_failures=100
+    )
+    summary = tune(config)
+    failed = [trial for trial in read_trials(config.out) if trial["state"] == "failed"]
+
+    assert summary.facts["counts"] == {"complete": 6 - len(failed), "pruned": 0, "failed": len(failed)}
+    assert failed
+    assert all(json.loads(trial["params"])["learning_rate"] == 1e30 and "lower learning_rate" in trial["reason"] for trial in failed)
+
+
+def test_the_same_failure_again_and_again_stops_the_search_with_its_reason(corpus, ray_cluster):
+    train = {"learning_rate": {"search": "choice", "of": [1e30, 2e30]}, "gradient_clip": None, "model": {"name": "early_fusion"}}
+    config = search_config(corpus, "all_fail", train=train, budget={"trials": 40}, max_same_failures=3)
+
+    with pytest.raises(RunError, match=r"no trial is complete: 3 trials failed alike: .*lower learning_rate"):
+        tune(config)
+
+
+def test_several_objectives_have_a_front_and_no_pruning(corpus, ray_cluster):
+    config = search_config(corpus, "front", objectives=["weighted_f1", "valence_mse", "parameters"], sampler={"name": "nsga2"})
+    summary = tune(config)
+    trials = {trial["number"]: json.loads(trial["values"]) for trial in read_trials(config.out)}
+
+    assert summary.facts["counts"] == {"complete": 6, "pruned": 0, "failed": 0}
+    front = [trials[number] for number in summary.facts["pareto"]]
+    assert front
+    for point in front:
+        better = [
+            other
+            for other in trials.values()
+            if other["weighted_f1"] > point["weighted_f1"]
+            and other["valence_mse"] < point["valence_mse"]
+            and other["parameters"] < point["parameters"]
+        ]
+        assert not better
+
+
+def test_a_search_on_splits_scores_dev_by_the_best_epoch_as_the_run_does(corpus, ray_cluster):
+    protocol = {"protocol": {"name": "splits"}, "epochs": 8, "early_stopping": {"patience": 3}}
+    config = search_config(corpus, "splits", train=protocol, final_seeds=[0])
+    summary = tune(config)
+    scores = json.loads((config.out / "best" / "scores.json").read_text())["splits"]
+
+    assert scores["dev"]["mean"]["weighted_f1"] == pytest.approx(summary.facts["best"]["values"]["weighted_f1"], abs=1e-6)
+    assert summary.facts["final"]["split"] == "test"
+    assert to_training(config, yaml.safe_load((config.out / "best.yaml").read_text())).protocol.name == "splits"

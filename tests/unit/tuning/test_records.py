@@ -1,0 +1,43 @@
+from mer_ray.tuning.records import TrialRecord, best_of, pareto_front, repeated_failure
+
+
+def complete(number: int, **values: float) -> TrialRecord:
+    return TrialRecord(number, "complete", {}, values=values)
+
+
+def test_the_best_is_the_first_of_the_best_complete_trials() -> None:
+    pruned = TrialRecord(0, "pruned", {}, scores={"uar": 0.9})
+    records = [pruned, complete(1, uar=0.5), complete(2, uar=0.7), complete(3, uar=0.7)]
+
+    best = best_of(records, "uar")
+
+    assert best is records[2]
+    assert best_of([pruned], "uar") is None
+
+
+def test_errors_are_better_low() -> None:
+    best = best_of([complete(0, valence_mse=2.0), complete(1, valence_mse=1.0)], "valence_mse")
+
+    assert best is not None
+    assert best.number == 1
+
+
+def test_the_front_keeps_what_no_other_trial_beats() -> None:
+    records = [
+        complete(0, uar=0.5, parameters=10),
+        complete(1, uar=0.7, parameters=30),
+        complete(2, uar=0.6, parameters=30),
+        complete(3, uar=0.5, parameters=20),
+        complete(4, uar=0.5, parameters=10),
+    ]
+
+    front = pareto_front(records, {"uar": "maximize", "parameters": "minimize"})
+
+    assert [record.number for record in front] == [0, 1, 4]
+
+
+def test_a_reason_that_comes_again_and_again_is_told() -> None:
+    failed = [TrialRecord(number, "failed", {}, reason=reason) for number, reason in enumerate(["a", "b", "a"])]
+
+    assert repeated_failure(failed, 2) == "a"
+    assert repeated_failure(failed, 3) is None
