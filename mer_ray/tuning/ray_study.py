@@ -72,7 +72,7 @@ class SearchStudy:
         with self._changing():
             self._study.sampler = _build_sampler(self.config, derive_seed(self.config.seed, "trial", self._next_draw()) % 2**32)
             trial = self._study.ask()
-            return trial, self.space.fill(lambda dimension: _suggest(trial, dimension))
+            return trial, self.space.fill(lambda dimension: suggest(trial, dimension))
 
     def report(self, trial: Trial, step: int, score: float) -> None:
         """A point of a trial's curve; the first of a step counts."""
@@ -152,6 +152,15 @@ class SearchStudy:
 
     def _all(self) -> list[FrozenTrial]:
         return list(self._study.get_trials(deepcopy=False))
+
+
+def read_span_s(storage_url: str, study_name: str) -> float:
+    """Seconds from the first trial's begin to the last one's end."""
+    storage = RDBStorage(storage_url)
+    trials = optuna.load_study(study_name=study_name, storage=storage).get_trials(deepcopy=False)
+    storage.engine.dispose()
+    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete is not None]
+    return (max(ends) - min(trial.datetime_start for trial in trials if trial.datetime_start is not None)).total_seconds()
 
 
 @contextlib.contextmanager
@@ -319,7 +328,8 @@ def _build_sampler(config: TuneConfig, seed: int) -> BaseSampler:
         return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed, n_startup_trials=sampler.num_random)
 
 
-def _suggest(trial: Trial, dimension: Dimension) -> Any:
+def suggest(trial: Trial, dimension: Dimension) -> Any:
+    """A value that a trial draws."""
     if dimension.kind == "float":
         return trial.suggest_float(dimension.name, dimension.low, dimension.high, log=dimension.log, step=dimension.step)
     if dimension.kind == "int":
@@ -328,7 +338,7 @@ def _suggest(trial: Trial, dimension: Dimension) -> Any:
 
 
 def _to_record(trial: FrozenTrial, objectives: Sequence[str]) -> TrialRecord:
-    started = trial.datetime_start
+    started, ended = trial.datetime_start, trial.datetime_complete
     return TrialRecord(
         number=trial.number,
         state=STATE_NAMES.get(trial.state, "running"),
@@ -339,4 +349,5 @@ def _to_record(trial: FrozenTrial, objectives: Sequence[str]) -> TrialRecord:
         seconds=float(trial.user_attrs.get(SECONDS, 0.0)),
         reason=trial.user_attrs.get(REASON),
         started_s=None if started is None else started.timestamp(),
+        ended_s=None if ended is None else ended.timestamp(),
     )

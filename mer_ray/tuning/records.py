@@ -11,7 +11,9 @@ TrialStateName = Literal["complete", "pruned", "failed", "running"]
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial: `values` by objective (of complete ones), all `scores` of its last step, the `curve` of the first objective by step."""
+    """One trial: `values` by objective (of complete ones), all `scores` of its last step, the `curve` of the first objective by step; `started_s` and
+    `ended_s` in seconds since 1970.
+    """
 
     number: int
     state: TrialStateName
@@ -22,6 +24,7 @@ class TrialRecord:
     seconds: float = 0.0
     reason: str | None = None
     started_s: float | None = None
+    ended_s: float | None = None
 
     @property
     def is_finished(self) -> bool:
