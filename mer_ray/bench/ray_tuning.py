@@ -1,6 +1,7 @@
 """What a search costs beside its trainings: time per trial, throughput beside Optuna alone, and memory for features."""
 
 import gc
+import logging
 import subprocess
 import sys
 import tempfile
@@ -10,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
 import ray
 import torch
 
+from mer_ray.batching import StoredArray
 from mer_ray.bench.command import run_command
 from mer_ray.bench.figure import Figure
 from mer_ray.bench.ray_optuna_side import STUDY
@@ -157,7 +159,7 @@ def _repeated(data: SearchData, times: int) -> SearchData:
         name: replace(
             one,
             present_N=np.tile(one.present_N, times),
-            columns={key: np.tile(column_ND, (times, 1)) for key, column_ND in one.columns.items()},
+            columns={key: cast(StoredArray, np.tile(column_ND, (times, 1))) for key, column_ND in one.columns.items()},
         )
         for name, one in data.features.items()
     }
@@ -188,7 +190,7 @@ def _private_bytes(config: TuneConfig, data: SearchData) -> float:
 @contextmanager
 def _ray_with(num_cpus: int) -> Iterator[None]:
     """A Ray with so many logical CPUs, whatever the machine has."""
-    ray.init(num_cpus=num_cpus, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(num_cpus=num_cpus, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     try:
         yield
     finally:

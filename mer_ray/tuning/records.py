@@ -11,8 +11,9 @@ TrialStateName = Literal["complete", "pruned", "failed", "running"]
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial: `values` by objective (of complete ones), all `scores` of its last step, the `curve` of the first objective by step; `started_s` and
-    `ended_s` in seconds since 1970.
+    """One trial: `values` by objective (of complete ones), all `scores` of its last step, the `curve` of the first objective by step.
+
+    `started_s` and `ended_s` in seconds since 1970.
     """
 
     number: int
