@@ -188,7 +188,9 @@ def _write(
         manifest = config.out / "manifest.parquet"
         write_manifest(folded.manifest, manifest)
     data = train_data(config, manifest, chosen, clean_keys, list(clips.values))
-    best = f"The {say_count(len(chosen), 'best layer')} of a probe by {config.metric}; how it compares stands in {config.out / 'ranking.csv'}"
+    best = (
+        f"The {say_count(len(chosen), 'best layer')} of a probe by {config.metric}; how it compares stands in {config.out / 'ranking.csv'}"
+    )
     write_text(config.train_out, train_text(data, best))
     _write_ranking(config.out / "ranking.csv", entries)
 

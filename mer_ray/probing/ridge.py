@@ -1,7 +1,6 @@
 """Ridge regression of many layers over folds, penalties and targets in closed form.
 
-A layer's moments (or, with fewer clips than dimensions, its kernel) are the same for all penalties and targets; those of a training part are
-all of them minus those of the folds left out.
+All penalties and targets share a training part's moments, which are the sums of its folds' (with fewer clips than dimensions: its kernel).
 
 Shapes: L layers, N clips, D features, T targets, P penalties, U units (targets that share a penalty), K folds, G groups of folds,
 M = D (primal) or clips of a training part (dual).

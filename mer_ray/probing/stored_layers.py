@@ -5,6 +5,7 @@ Shapes: N clips, D features of a pooled layer.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Candidate:
     def values(self, features: EncoderFeatures) -> StoredArray:
         """Its features (N, D)."""
         parts = [features.columns[f"{statistic}_{self.layer}"] for statistic in self.pooling.split("+")]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return parts[0] if len(parts) == 1 else cast(StoredArray, np.concatenate(parts, axis=1))
 
 
 def choose_encoders(store: Store, corpus: str, config: ProbeConfig) -> list[EncoderRecord]:

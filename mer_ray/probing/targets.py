@@ -16,7 +16,7 @@ from torch import Tensor
 from mer_ray.core.errors import RunError
 from mer_ray.core.manifest import VALUE_COLUMNS, ManifestFacts
 from mer_ray.core.media_types import BoolArray, FloatArray
-from mer_ray.objectives.metrics import Outcome
+from mer_ray.objectives.metrics import Outcome, is_better, score
 from mer_ray.probing.ridge import FoldedTargets
 from mer_ray.training.loading import emotion_numbers, soft_labels
 from mer_ray.training.training_data import IntArray
@@ -75,7 +75,7 @@ def load_clips(path: Path, rows: pa.Table, facts: ManifestFacts, values: Sequenc
     one_hot_NC: FloatArray = (emotion_N[:, None] == np.arange(len(facts.classes))).astype(np.float32)
     shares_NC = one_hot_NC if soft_NC is None else soft_NC
     named = VALUE_COLUMNS if values is None else values
-    columns = {name: rows[name].cast(pa.float32()).fill_null(float("nan")).to_numpy() for name in named}
+    columns = {name: rows[name].cast(pa.float32()).fill_null(float("nan")).to_numpy().copy() for name in named}
     if values is None:
         columns = {name: value_N for name, value_N in columns.items() if len(np.unique(value_N[~np.isnan(value_N)])) > 1}
     targets = (
@@ -150,9 +150,7 @@ def predict_without_features(clips: ProbeClips) -> dict[str, Tensor]:
 
 
 def chance_scores(clips: ProbeClips, seed: int, num_draws: int = 100) -> dict[str, float]:
-    """Of each metric the better of two guesses: always the mean of other folds (so the commonest class), or classes drawn by their shares."""
-    from mer_ray.objectives.metrics import is_better, score
-
+    """Of each metric the better of two guesses: the mean of other folds (so the commonest class), or classes drawn by their shares."""
     constant = clips.outcome(predict_without_features(clips))
     scores = score(constant)
     random = np.random.default_rng(seed)

@@ -24,7 +24,9 @@ def choose_top(entries: Sequence[Entry], top: int, per: str) -> list[Entry]:
     return list(chosen.values())
 
 
-def train_data(config: ProbeConfig, manifest: Path, chosen: Sequence[Entry], clean_keys: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
+def train_data(
+    config: ProbeConfig, manifest: Path, chosen: Sequence[Entry], clean_keys: Sequence[str], values: Sequence[str]
+) -> dict[str, Any]:
     """A training of these layers over the same folds: an input per encoder, in the order of the ranking; `clean_keys` are the store's encoders of clean media.
 
     Layers of one encoder are concatenated in depth order, pooled as the best of them.
