@@ -96,38 +96,35 @@ def _score_all(
     without_features = predict_without_features(clips)
     scored: list[Scored] = []
     encoders, notes = [], []
-    with track("probe", sum(len(list_candidates(record, config.poolings)) for record in records), "layers") as bar:
+    candidates = {record.key: list_candidates(record, config.poolings) for record in records}
+    with track("probe", sum(map(len, candidates.values())), "layers") as bar:
+
+        def advance(one: Candidate) -> None:
+            bar.advance(1, f"{one.encoder.name} {one.layer} {one.pooling}")
+
         for record in records:
-            candidates = list_candidates(record, config.poolings)
-            problems = None
+            problems, num_present, num_failed = None, 0, 0
             for layers, features, failed in read_layers(store, corpus, record, config, clips.clip_ids):
+                num_present, num_failed = int(features.present_N.sum()), len(failed)
                 problems = make_problems(clips, features.present_N)
                 if problems is None:
+                    bar.advance(len(candidates[record.key]), record.name)
                     break
-                found = predict_candidates(
-                    [one for one in candidates if one.layer in layers],
-                    features,
-                    problems,
-                    without_features,
-                    config.penalties,
-                    device,
-                    lambda one: bar.advance(1, f"{one.encoder.name} {one.layer} {one.pooling}"),
-                )
+                own = [one for one in candidates[record.key] if one.layer in layers]
+                found = predict_candidates(own, features, problems, without_features, config.penalties, device, advance)
                 scored += [_score(one, clips) for one in found]
-            num_present = int(features.present_N.sum())
+            is_ranked = problems is not None
             encoders.append(
                 {
                     "key": record.key,
                     "modality": record.modality,
                     "num_layers": len(record.layers),
                     "num_present": num_present,
-                    "num_failed": len(failed),
-                    "is_ranked": problems is not None,
+                    "num_failed": num_failed,
+                    "is_ranked": is_ranked,
                 }
             )
-            notes += _explain(record, clips, num_present, len(failed), problems is not None)
-            if problems is None:
-                bar.advance(len(candidates), record.name)
+            notes += _explain(record, clips, num_present, num_failed, is_ranked)
     if not scored:
         raise RunError(f"{store.url}: nothing to rank: {'; '.join(notes)}")
     return scored, encoders, notes
@@ -188,10 +185,8 @@ def _write(
         manifest = config.out / "manifest.parquet"
         write_manifest(folded.manifest, manifest)
     data = train_data(config, manifest, chosen, clean_keys, list(clips.values))
-    best = (
-        f"The {say_count(len(chosen), 'best layer')} of a probe by {config.metric}; how it compares stands in {config.out / 'ranking.csv'}"
-    )
-    write_text(config.train_out, train_text(data, best))
+    what = f"The {say_count(len(chosen), 'best layer')} of a probe by {config.metric}; all of them stand in {config.out / 'ranking.csv'}"
+    write_text(config.train_out, train_text(data, what))
     _write_ranking(config.out / "ranking.csv", entries)
 
 

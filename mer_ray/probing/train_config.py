@@ -27,9 +27,9 @@ def choose_top(entries: Sequence[Entry], top: int, per: str) -> list[Entry]:
 def train_data(
     config: ProbeConfig, manifest: Path, chosen: Sequence[Entry], clean_keys: Sequence[str], values: Sequence[str]
 ) -> dict[str, Any]:
-    """A training of these layers over the same folds: an input per encoder, in the order of the ranking; `clean_keys` are the store's encoders of clean media.
+    """A training of these layers over the same folds: an input per encoder, in the order of the ranking.
 
-    Layers of one encoder are concatenated in depth order, pooled as the best of them.
+    `clean_keys`: all encoders of clean media in the store, whose names are written where they are enough. Layers of one encoder are concatenated in depth order, pooled as the best of them.
     """
     inputs: list[dict[str, Any]] = []
     for key in dict.fromkeys(entry.encoder for entry in chosen):
