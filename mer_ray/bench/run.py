@@ -12,6 +12,7 @@ from mer_ray.bench.gpu import measure_gpu
 from mer_ray.bench.object_store import measure_object_store
 from mer_ray.bench.padding import measure_padding
 from mer_ray.bench.planning import measure_planning
+from mer_ray.bench.probing import measure_probing
 from mer_ray.bench.store import measure_store
 from mer_ray.bench.suite import measure_tests
 from mer_ray.bench.training import measure_training
@@ -31,6 +32,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "plan": measure_planning,
     "estimate": measure_estimate,
     "train": measure_training,
+    "probe": measure_probing,
     "tests": measure_tests,
 }
 

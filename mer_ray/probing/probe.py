@@ -17,11 +17,11 @@ from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.manifest import read_manifest, write_manifest
 from mer_ray.core.progress import track
 from mer_ray.core.table import Table
-from mer_ray.objectives.metrics import metric_names, score
+from mer_ray.objectives import metric_names
 from mer_ray.probing.config import ProbeConfig
 from mer_ray.probing.folding import FoldedManifest, fold_clips
-from mer_ray.probing.predicting import Probed, predict_candidates
-from mer_ray.probing.ranking import Entry, Scored, rank, speaker_numbers
+from mer_ray.probing.predicting import predict_candidates
+from mer_ray.probing.ranking import Entry, Scored, rank, score_candidate, speaker_numbers
 from mer_ray.probing.stored_layers import Candidate, choose_encoders, list_candidates, read_layers
 from mer_ray.probing.summary_table import ranking_table
 from mer_ray.probing.targets import MIN_FOLDS, ProbeClips, chance_scores, load_clips, make_problems, predict_without_features
@@ -112,7 +112,7 @@ def _score_all(
                     break
                 own = [one for one in candidates[record.key] if one.layer in layers]
                 found = predict_candidates(own, features, problems, without_features, config.penalties, device, advance)
-                scored += [_score(one, clips) for one in found]
+                scored += [score_candidate(one, clips) for one in found]
             is_ranked = problems is not None
             encoders.append(
                 {
@@ -138,21 +138,6 @@ def _explain(record: EncoderRecord, clips: ProbeClips, num_present: int, num_fai
     if is_ranked:
         return [f"{record.key}: {lacking}{failed}; they are predicted as the mean of the other folds"]
     return [f"{record.key}: left out, because {lacking}{failed}, and the rest lie in fewer than {MIN_FOLDS} folds"]
-
-
-def _score(probed: Probed, clips: ProbeClips) -> Scored:
-    one, outcome = probed.candidate, clips.outcome(probed.predicted)
-    entry = Entry(
-        encoder=one.encoder.key,
-        modality=one.encoder.modality,
-        layer=one.layer,
-        number=one.number,
-        pooling=one.pooling,
-        dim=one.dim,
-        scores=score(outcome),
-        penalties=probed.penalties,
-    )
-    return Scored(entry, outcome)
 
 
 def _describe(config: ProbeConfig, folded: FoldedManifest, clips: ProbeClips) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from mer_ray.objectives.bootstrap import interval, resampled_means
-from mer_ray.objectives.metrics import LOWER_IS_BETTER, Outcome
+from mer_ray.objectives.metrics import LOWER_IS_BETTER, Outcome, score
 from mer_ray.probing.config import Pooling
+from mer_ray.probing.predicting import Probed
+from mer_ray.probing.targets import ProbeClips
 
 # Intervals cost more than the probe itself; below these ranks nobody looks for the last digit.
 NUM_WITH_INTERVALS = 15
@@ -62,6 +64,22 @@ class Scored:
 
     entry: Entry
     outcome: Outcome
+
+
+def score_candidate(probed: Probed, clips: ProbeClips) -> Scored:
+    """All metrics over all held-out clips together."""
+    one, outcome = probed.candidate, clips.outcome(probed.predicted)
+    entry = Entry(
+        encoder=one.encoder.key,
+        modality=one.encoder.modality,
+        layer=one.layer,
+        number=one.number,
+        pooling=one.pooling,
+        dim=one.dim,
+        scores=score(outcome),
+        penalties=probed.penalties,
+    )
+    return Scored(entry, outcome)
 
 
 def rank(scored: Sequence[Scored], metric: str, speaker_ids: Sequence[str | None], seed: int, num_resamples: int) -> list[Entry]:

@@ -29,7 +29,9 @@ def train_data(
 ) -> dict[str, Any]:
     """A training of these layers over the same folds: an input per encoder, in the order of the ranking.
 
-    `clean_keys`: all encoders of clean media in the store, whose names are written where they are enough. Layers of one encoder are concatenated in depth order, pooled as the best of them.
+    `clean_keys`: all encoders of clean media in the store, whose names are written where they are enough.
+
+    Layers of one encoder are concatenated in depth order, pooled as the best of them.
     """
     inputs: list[dict[str, Any]] = []
     for key in dict.fromkeys(entry.encoder for entry in chosen):

@@ -1,10 +1,11 @@
 """The content of `mer-ray probe` -> one self-contained HTML page."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mer_ray.core.artefacts import write_text
 from mer_ray.core.counting import say_count
+from mer_ray.probing.config import Pooling
 from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment, plotly_script
 from mer_ray.reporting.probe_figures import atlas_figure, atlas_height, describe, leaders_figure, leaders_height
 from mer_ray.reporting.words import ABSENT, format_number, metric_title
@@ -20,7 +21,8 @@ def render_probe(facts: dict[str, Any]) -> str:
     entries = facts["entries"]
     leaders = [one for one in entries if one["interval"] is not None]
     metrics = [facts["metric"], *(f"{name}_ccc" for name in facts["values"] if f"{name}_ccc" != facts["metric"])]
-    poolings = list(dict.fromkeys(one["pooling"] for one in sorted(entries, key=lambda one: len(one["pooling"]))))
+    used = {one["pooling"] for one in entries}
+    poolings = [pooling for pooling in get_args(Pooling) if pooling in used]
     maps = [(f"{metric}-{pooling}", metric, pooling) for metric in metrics for pooling in poolings]
     environment = page_environment()
     environment.filters.update(number=format_number, count=say_count, metric=metric_title)
