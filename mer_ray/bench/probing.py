@@ -25,7 +25,7 @@ LAYERS_AT_ONCE = 25
 
 
 def measure_probing() -> list[Figure]:
-    """`probe.seconds_100_layers`: predictions of all folds with penalties chosen on other folds, scores, chance and intervals; no reading."""
+    """`probe.seconds_100_layers`: predictions of all folds, penalties chosen on other folds, scores, chance, intervals; no reading."""
     config = ProbeConfig.model_validate({"manifest": "none", "store": "none", "poolings": ["mean"]})
     clips, record = _draw_clips(), _describe_encoder()
     candidates = list_candidates(record, config.poolings)
@@ -42,8 +42,8 @@ def measure_probing() -> list[Figure]:
     chance_scores(clips, config.seed)
     seconds += perf_counter() - start_s
     note = (
-        f"{NUM_CLIPS:,} clips x {NUM_LAYERS} layers of {DIM:,} x {NUM_FOLDS} folds x {len(config.penalties)} penalties, {NUM_CLASSES} classes "
-        f"and valence, random float16 features, {num_cores()} cores"
+        f"{NUM_CLIPS:,} clips x {NUM_LAYERS} layers of {DIM:,} x {NUM_FOLDS} folds x {len(config.penalties)} penalties, "
+        f"{NUM_CLASSES} classes and valence, random float16 features, {num_cores()} cores"
     )
     return [Figure("probe.seconds_100_layers", seconds, "s", "lower", 60, note)]
 

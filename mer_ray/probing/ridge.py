@@ -6,15 +6,15 @@ Shapes: L layers, N clips, D features, T targets, P penalties, U units (targets 
 M = D (primal) or clips of a training part (dual).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
-# Folds are taken together for the choice of penalties, so that its work does not grow with their square.
-MAX_GROUPS = 5
+# Folds are taken together for the choice of penalties, so that its work does not grow with their square. Five would be 10 pairs, not 6.
+MAX_GROUPS = 4
 # A dimension that varies this much less among training clips than among all tells these apart by rounding errors only.
 CONSTANT_BELOW = 1e-3
 # LAPACK's factorisation of a 1,024 x 1,024 matrix takes 18 ms on one core, blocks of this size 8 ms: matrix products do most of the work.
@@ -79,11 +79,18 @@ def predict_held_out(x_LND: Tensor, targets: FoldedTargets, penalties: Sequence[
     for fold in range(targets.num_folds):
         part = moments.part([other for other in range(targets.num_folds) if other != fold])
         rows = targets.rows(fold)
-        for unit in range(targets.num_units):
-            columns = targets.unit(unit)
-            model = part.fit(penalty_LKU[:, fold, unit], columns)
-            predicted_LNT[:, rows, columns] = model.predict(moments.x_LND[:, rows])
+        for columns, penalty_L in _shared_penalties(penalty_LKU[:, fold], targets):
+            predicted_LNT[:, rows, columns] = part.fit(penalty_L, columns).predict(moments.x_LND[:, rows])
     return HeldOut(predicted_LNT, penalty_LKU)
+
+
+def _shared_penalties(penalty_LU: Tensor, targets: FoldedTargets) -> Iterator[tuple[slice, Tensor]]:
+    """Runs of targets with their penalties (L,); neighbours of equal ones are fitted together."""
+    first = 0
+    for unit in range(1, targets.num_units + 1):
+        if unit == targets.num_units or not torch.equal(penalty_LU[:, unit], penalty_LU[:, first]):
+            yield slice(targets.units[first], targets.units[unit]), penalty_LU[:, first]
+            first = unit
 
 
 def group_folds(sizes: Sequence[int]) -> list[int]:

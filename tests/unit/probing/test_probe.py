@@ -42,7 +42,9 @@ def summary(corpus) -> ProbeSummary:
 def test_every_encoder_layer_and_pooling_is_ranked(summary):
     found = {(one["name"], one["layer"], one["pooling"], one["dim"]) for one in summary.facts["entries"]}
     layers = {("tone", "low"): 5, ("tone", "high"): 7, ("face", "last"): 6}
-    wanted = {(*layer, pooling, dim * (2 if "+" in pooling else 1)) for layer, dim in layers.items() for pooling in ("mean", "std", "mean+std")}
+    wanted = {
+        (*layer, pooling, dim * (2 if "+" in pooling else 1)) for layer, dim in layers.items() for pooling in ("mean", "std", "mean+std")
+    }
     assert found == wanted and len(summary.facts["entries"]) == 9
     scores = [one["scores"]["weighted_f1"] for one in summary.facts["entries"]]
     assert scores == sorted(scores, reverse=True)

@@ -1,4 +1,4 @@
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_predictions_and_penalties_are_those_of_scikit_learn(dim):
     x_LND, targets = draw(dim)
     held_out = predict_held_out(x_LND, targets, PENALTIES)
     x_ND, y_NT = x_LND[0].double().numpy(), targets.y_NT.double().numpy()
-    rows = [np.arange(start, end) for start, end in zip(BOUNDS, BOUNDS[1:], strict=False)]
+    rows = [np.arange(start, end) for start, end in pairwise(BOUNDS)]
     error_KPU = np.zeros((4, len(PENALTIES), 2))
     for first, second in combinations(range(4), 2):
         train = np.concatenate([rows[fold] for fold in range(4) if fold not in (first, second)])
@@ -119,6 +119,6 @@ def test_shifted_systems_are_solved(size):
 def test_many_folds_choose_their_penalty_in_few_groups_of_near_equal_size():
     assert group_folds([3, 9, 4]) == [0, 1, 2]
     groups = group_folds([30, 1, 2, 10, 20, 20, 9, 28])
-    assert groups[0] != groups[7] and len(set(groups)) == 5
-    sizes = [sum(size for size, group in zip([30, 1, 2, 10, 20, 20, 9, 28], groups, strict=True) if group == one) for one in range(5)]
-    assert max(sizes) == 30 and min(sizes) >= 20
+    assert groups[0] != groups[7] and len(set(groups)) == 4
+    sizes = [sum(size for size, group in zip([30, 1, 2, 10, 20, 20, 9, 28], groups, strict=True) if group == one) for one in range(4)]
+    assert max(sizes) - min(sizes) <= 2
