@@ -45,14 +45,21 @@ def predict_candidates(
     batches = list(_batches(candidates, len(features.present_N), device))
 
     def probe(batch: list[Candidate]) -> list[Probed]:
-        found = _probe_batch(batch, features, problems, without_features, penalties, device)
-        for candidate in batch:
-            advance(candidate)
-        return found
+        return _probe_batch(batch, features, problems, without_features, penalties, device)
 
+    found = []
     # A GPU computes one batch after the other; cores take a layer each, which scales better than threads within a layer.
-    with _one_thread_each(), ThreadPoolExecutor(num_cores() if device.type == "cpu" else 1) as pool:
-        return [probed for found in pool.map(probe, batches) for probed in found]
+    pool = ThreadPoolExecutor(num_cores() if device.type == "cpu" else 1)
+    try:
+        with _one_thread_each():
+            for some in pool.map(probe, batches):
+                found += some
+                for one in some:
+                    advance(one.candidate)
+    finally:
+        # Whoever interrupts does not wait for the layers that nobody has begun.
+        pool.shutdown(cancel_futures=True)
+    return found
 
 
 def _batches(candidates: Sequence[Candidate], num_clips: int, device: torch.device) -> Iterator[list[Candidate]]:

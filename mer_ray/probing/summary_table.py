@@ -40,10 +40,10 @@ def _notes(config: ProbeConfig, facts: dict[str, Any]) -> tuple[str, ...]:
     entries = facts["entries"]
     who = "clips (not all speakers are known)" if facts["num_speakers"] is None else say_count(facts["num_speakers"], "speaker")
     folds = f"{facts['num_folds']} folds{' made here' if facts['folds_are_new'] else ''}: {facts['folds']}"
-    level = [one for one in entries if one["is_level"]]
+    num_level = sum(bool(one["is_level"]) for one in entries[1:])
     return (
         f"{say_count(len(entries), 'candidate')}, {say_count(facts['num_clips'], 'labelled clip')}; {folds}; intervals draw {who} anew",
-        f"{len(level)} of the first {min(len(entries), NUM_SHOWN)} are level with the best: the interval of their distance from it holds 0",
+        f"{num_level} of the next {min(len(entries), NUM_SHOWN) - 1} are level with the best: the interval of their distance holds 0",
         "The best of many is flattered by being chosen on these clips; a training on held-out clips tells how good it is",
         *facts["notes"],
         f"{config.page_out}: heat maps; {config.out / 'ranking.csv'}: all candidates; {config.out / 'probe.json'}: all facts",

@@ -51,7 +51,7 @@ def test_store_to_ranking_to_training(folder, call):
     assert best == {modality: f"layer_{peak:02d}" for modality, peak in PEAKS.items()}
     inputs = yaml.safe_load((folder / "probe" / "train.yaml").read_text())["inputs"]
     assert {one["encoder"]: len(one["layers"]) for one in inputs} == {f"planted_{modality}": 3 for modality in PEAKS}
-    code, out, err = call("train", "probe/train.yaml", "epochs=1", "model.hidden=8", "device=cpu")
+    code, out, err = call("train", "probe/train.yaml", "epochs=1", "model.name=attention", "model.hidden=8", "device=cpu")
     assert code == 0 and (folder / "probe" / "run" / "scores.json").is_file(), err
 
 
