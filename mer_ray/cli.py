@@ -247,6 +247,26 @@ def tune(
 
 
 @app.command()
+def probe(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="STORE --manifest M | CONFIG.yaml  [key.sub=value]...", show_default=False)
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="The clips, their labels and folds.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder for ranking, page and config; ./probe by default.")] = None,
+    top: Annotated[int | None, typer.Option("--top", help="How many layers the config of train gets; 3 by default.")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="What ranks: weighted_f1 (default), uar, valence_ccc, ...")] = None,
+    print_config: PrintConfig = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Rank all layers of a store by ridge regression over folds of speakers, and write a training of the best."""
+    words = list(words or [])
+    store = words.pop(0) if words and "=" not in words[0] and Path(words[0]).suffix not in (".yaml", ".yml") else None
+    given: dict[str, Any] = {"store": store, "manifest": manifest, "out": out, "top": top, "metric": metric}
+    flags = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
+    _run_verb("probe", words, print_config, dry_run, flags, {})
+
+
+@app.command()
 def evaluate(
     words: Annotated[
         list[str] | None,

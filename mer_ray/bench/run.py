@@ -12,6 +12,7 @@ from mer_ray.bench.gpu import measure_gpu
 from mer_ray.bench.object_store import measure_object_store
 from mer_ray.bench.padding import measure_padding
 from mer_ray.bench.planning import measure_planning
+from mer_ray.bench.probing import measure_probing
 from mer_ray.bench.ray_tuning import measure_tuning
 from mer_ray.bench.store import measure_store
 from mer_ray.bench.suite import measure_tests
@@ -33,6 +34,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "estimate": measure_estimate,
     "train": measure_training,
     "tune": measure_tuning,
+    "probe": measure_probing,
     "tests": measure_tests,
 }
 

@@ -127,7 +127,7 @@ def assign_folds(table: pa.Table, config: BaseFoldsConfig, contents: Sequence[in
             "folds: the corpus gives folds of its own; remove `folds`, or forget those of the corpus: `session_folds: false` (msp_improv, "
             "iemocap), `hicmae_folds: false` (crema_d), `ignore_columns: [fold]` (table), `keep_folds: false` (a member of joined)"
         )
-    foldable = _is_labelled(table)
+    foldable = is_labelled(table)
     if config.splits is not None:
         known = sorted(set(table["split"].drop_null().to_pylist()))
         unknown = [name for name in config.splits if name not in known]
@@ -145,7 +145,8 @@ def assign_folds(table: pa.Table, config: BaseFoldsConfig, contents: Sequence[in
     return table.set_column(table.column_names.index("fold"), MANIFEST_SCHEMA.field("fold"), column)
 
 
-def _is_labelled(table: pa.Table) -> npt.NDArray[np.bool_]:
+def is_labelled(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """Clips of which a class or a value is known."""
     known = [np.asarray(pc.is_valid(table[name]), dtype=bool) for name in ("emotion", "emotion_probs", *VALUE_COLUMNS)]
     return np.asarray(np.logical_or.reduce(known), dtype=bool)
 

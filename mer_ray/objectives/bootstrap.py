@@ -11,7 +11,7 @@ import torch
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from mer_ray.objectives.metrics import Outcome, resampled_scores, score, take
+from mer_ray.objectives.metrics import Outcome, emotion_counts, resampled_scores, score, scores_of_counts, take
 
 NUM_RESAMPLES = 1000
 LEVEL = 0.95
@@ -68,8 +68,11 @@ def resampled_means(
 def _over_groups(outcomes: Sequence[Outcome], seed: int, num_resamples: int, groups_N: Tensor) -> dict[str, Tensor]:
     """A resample takes as many groups as there are, with all their clips; the number of clips differs between resamples."""
     random = np.random.default_rng(seed % 2**63)
-    rows_of = [torch.nonzero(groups_N == group).flatten() for group in torch.unique(groups_N)]
-    drawn_RG = random.integers(0, len(rows_of), (num_resamples, len(rows_of)))
+    numbers, number_N = torch.unique(groups_N, return_inverse=True)
+    drawn_RG = random.integers(0, len(numbers), (num_resamples, len(numbers)))
+    if not any(outcome.values for outcome in outcomes):
+        return _mean([_emotion_over_groups(outcome, number_N, drawn_RG) for outcome in outcomes])
+    rows_of = [torch.nonzero(number_N == number).flatten() for number in range(len(numbers))]
     drawn = [torch.cat([rows_of[group] for group in drawn_G]) for drawn_G in drawn_RG]
     per_seed = []
     for outcome in outcomes:
@@ -77,6 +80,16 @@ def _over_groups(outcomes: Sequence[Outcome], seed: int, num_resamples: int, gro
         rows = [score(take(outcome, rows_n)) for rows_n in drawn]
         per_seed.append({name: torch.tensor([row.get(name, torch.nan) for row in rows], dtype=torch.float64) for name in names})
     return _mean(per_seed)
+
+
+def _emotion_over_groups(outcome: Outcome, number_N: Tensor, drawn_RG: npt.NDArray[np.int64]) -> dict[str, Tensor]:
+    """Counts of a group are the same in every resample: a hundred times as fast as scoring each resample's clips."""
+    if not (outcome.label_N >= 0).any():
+        return {}
+    num_groups = drawn_RG.shape[1]
+    times_RG = torch.stack([torch.bincount(drawn_G, minlength=num_groups) for drawn_G in torch.from_numpy(drawn_RG)]).double()
+    hit_GC, support_GC, predicted_GC = emotion_counts(outcome, number_N, num_groups)
+    return scores_of_counts(times_RG @ hit_GC, times_RG @ support_GC, times_RG @ predicted_GC)
 
 
 def _mean(per_seed: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -138,10 +138,27 @@ def _pick(num_known: int, uniform_RN: Tensor | None) -> Tensor:
     return (uniform_RN[:, :num_known] * num_known).long()
 
 
+def emotion_counts(outcome: Outcome, group_N: Tensor, num_groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Per group and class (G, C), over labelled clips: right predictions, labels, predictions. Counts of several groups add up."""
+    known_N = outcome.label_N >= 0
+    group_n, label_n, predicted_n = group_N[known_N], outcome.label_N[known_N], outcome.predicted_N[known_N]
+
+    def count(class_n: Tensor, kept_n: Tensor) -> Tensor:
+        numbered_n = (class_n + outcome.num_classes * group_n)[kept_n]
+        return torch.bincount(numbered_n, minlength=num_groups * outcome.num_classes).reshape(num_groups, -1).double()
+
+    every_n = torch.ones_like(label_n, dtype=torch.bool)
+    return count(label_n, predicted_n == label_n), count(label_n, every_n), count(predicted_n, every_n)
+
+
 def _emotion_scores(predicted_RN: Tensor, label_RN: Tensor, num_classes: int) -> dict[str, Tensor]:
     hit_RC = _count(label_RN, num_classes, predicted_RN == label_RN)
-    support_RC = _count(label_RN, num_classes)
-    false_RC, missed_RC = _count(predicted_RN, num_classes) - hit_RC, support_RC - hit_RC
+    return scores_of_counts(hit_RC, _count(label_RN, num_classes), _count(predicted_RN, num_classes))
+
+
+def scores_of_counts(hit_RC: Tensor, support_RC: Tensor, predicted_RC: Tensor) -> dict[str, Tensor]:
+    """The emotion metrics (R,) of right predictions, labels and predictions per class; NaN without a label."""
+    false_RC, missed_RC = predicted_RC - hit_RC, support_RC - hit_RC
     f1_RC = 2 * hit_RC / (2 * hit_RC + false_RC + missed_RC).clamp_min(1)
     used_RC = hit_RC + false_RC + missed_RC > 0
     recall_RC = hit_RC / support_RC.clamp_min(1)

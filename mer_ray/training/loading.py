@@ -63,10 +63,10 @@ def read_clips(config: TrainConfig) -> TrainingData:
         speaker_ids=rows["speaker_id"].to_pylist(),
         splits=rows["split"].to_pylist(),
         folds_N=rows["fold"].fill_null(-1).to_numpy().astype(np.int64),
-        emotion_N=_emotion_numbers(rows["emotion"], classes),
+        emotion_N=emotion_numbers(rows["emotion"], classes),
         values={name: rows[name].cast(pa.float32()).fill_null(float("nan")).to_numpy() for name in config.values},
         streams=[],
-        emotion_probs_NC=_soft_labels(rows, classes),
+        emotion_probs_NC=soft_labels(rows, classes),
         label_maps=manifest.facts.label_maps,
         corrections=manifest.facts.corrections,
     )
@@ -97,7 +97,13 @@ def _used_rows(table: pa.Table, protocol: FoldsProtocol | SplitsProtocol) -> pa.
     return table.filter(pc.is_in(table["split"], pa.array(names, pa.string())))
 
 
-def _emotion_numbers(emotion: pa.ChunkedArray, classes: tuple[str, ...]) -> IntArray:
+def emotion_numbers(emotion: pa.ChunkedArray, classes: tuple[str, ...]) -> IntArray:
+    """The class number of each clip (N,), -1 = unknown.
+
+    Raises:
+        RunError: an emotion outside of the classes.
+
+    """
     numbers = pc.index_in(emotion, pa.array(classes, pa.string()))
     unknown = pc.unique(emotion.filter(pc.and_(pc.is_null(numbers), pc.is_valid(emotion)))).to_pylist()
     if unknown:
@@ -106,12 +112,12 @@ def _emotion_numbers(emotion: pa.ChunkedArray, classes: tuple[str, ...]) -> IntA
     return result
 
 
-def _soft_labels(rows: pa.Table, classes: tuple[str, ...]) -> FloatArray | None:
+def soft_labels(rows: pa.Table, classes: tuple[str, ...]) -> FloatArray | None:
     """Soft labels (N, C), one-hot where a clip has only a class, zeros where it has none; None without any soft label."""
     soft = rows["emotion_probs"].to_pylist()
     if all(probs is None for probs in soft):
         return None
-    emotion_N = _emotion_numbers(rows["emotion"], classes)
+    emotion_N = emotion_numbers(rows["emotion"], classes)
     return np.stack([_soft_label(probs, int(number), len(classes)) for probs, number in zip(soft, emotion_N, strict=True)])
 
 

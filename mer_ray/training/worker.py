@@ -1,7 +1,7 @@
 """One worker of a training: the data on its device, and its link to the others."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 
@@ -44,8 +44,16 @@ def precision_on(config: TrainConfig, device_type: str) -> Literal["float32", "b
     return config.precision
 
 
-def choose_device(config: TrainConfig) -> torch.device:
-    """The device of a training in this process.
+class NamesDevice(Protocol):
+    """A config that says where to compute."""
+
+    @property
+    def device(self) -> Literal["auto", "cpu", "cuda"]:
+        """`auto`: a GPU where there is one."""
+
+
+def choose_device(config: NamesDevice) -> torch.device:
+    """The device of a computation in this process.
 
     Raises:
         RunError: `device: cuda` where there is none.

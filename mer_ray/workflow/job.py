@@ -30,7 +30,20 @@ class StepTag(Config):
     """The key that says what a step does."""
 
     verb: Literal[
-        "run", "synth", "manifest", "import", "transcribe", "extract", "export", "train", "bundle", "predict", "evaluate", "report"
+        "run",
+        "synth",
+        "manifest",
+        "import",
+        "transcribe",
+        "extract",
+        "export",
+        "train",
+        "tune",
+        "bundle",
+        "predict",
+        "probe",
+        "evaluate",
+        "report",
     ]
 
 

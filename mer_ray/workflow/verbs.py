@@ -23,7 +23,10 @@ from mer_ray.prediction.evaluate import evaluate
 from mer_ray.prediction.evaluation_config import EvaluateConfig
 from mer_ray.prediction.predict import plan_prediction, predict
 from mer_ray.prediction.robustness import evaluate_robustness, plan_robustness
+from mer_ray.probing.config import ProbeConfig
+from mer_ray.probing.probe import plan_probe, probe
 from mer_ray.reporting.paper_report import write_paper_report
+from mer_ray.reporting.probe_page import write_probe_page
 from mer_ray.reporting.report import ReportConfig, write_report
 from mer_ray.reporting.robustness_page import write_robustness_page
 from mer_ray.training.config import TrainConfig
@@ -63,6 +66,16 @@ def _manifest_reads(config: ManifestConfig) -> list[str] | None:
 
 
 def _export_reads(config: ExportConfig) -> list[str] | None:
+    return None if "://" in config.store else [str(config.manifest), config.store]
+
+
+def _probe(config: ProbeConfig) -> list[Table]:
+    summary = probe(config)
+    write_probe_page(summary.facts, config.page_out)
+    return summary.tables()
+
+
+def _probe_reads(config: ProbeConfig) -> list[str] | None:
     return None if "://" in config.store else [str(config.manifest), config.store]
 
 
@@ -215,6 +228,14 @@ VERBS: dict[str, Verb[Any]] = {
         plan=lambda config: [plan_search(config)],
         writes=lambda config: [str(config.out)],
         reads=_finds_its_own_rest,
+    ),
+    "probe": Verb(
+        "probe",
+        ProbeConfig,
+        run=_probe,
+        plan=plan_probe,
+        writes=lambda config: [str(config.page_out), str(config.train_out)],
+        reads=_probe_reads,
     ),
     "evaluate": Verb(
         "evaluate",

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mer_ray.objectives import Outcome, intervals, score
+from mer_ray.objectives.bootstrap import resampled_means
 from mer_ray.objectives.metrics import resampled_scores, take
 
 
@@ -78,3 +79,16 @@ def test_copies_of_a_clip_in_one_group_say_no_more_than_the_clip():
     copies = take(few, rows)
     assert width_of_accuracy(copies, rows) == pytest.approx(width_of_accuracy(few), rel=0.2)
     assert width_of_accuracy(copies) < width_of_accuracy(copies, rows) / 2
+
+
+def test_emotions_of_drawn_groups_are_scored_alike_with_and_without_values():
+    random = torch.Generator().manual_seed(5)
+    label_N, predicted_N = (torch.randint(-1, 3, (60,), generator=random), torch.randint(0, 3, (60,), generator=random))
+    groups_N = torch.randint(3, 12, (60,), generator=random)
+    value_N = torch.randn(60, generator=random)
+    both = Outcome(label_N, predicted_N, {"valence": value_N}, {"valence": value_N + 1}, 3)
+    emotion = Outcome(label_N, predicted_N, {}, {}, 3)
+    with_values, alone = (resampled_means([one], seed=2, num_resamples=40, groups_N=groups_N) for one in (both, emotion))
+    assert set(alone) == {"weighted_f1", "macro_f1", "uar", "accuracy"}
+    for name, score_R in alone.items():
+        assert torch.allclose(score_R, with_values[name], equal_nan=True)

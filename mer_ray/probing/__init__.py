@@ -1,0 +1,1 @@
+"""SHELL: closed-form probes of all layers of a store, a ranking, and a training of the best."""
