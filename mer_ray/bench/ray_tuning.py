@@ -24,7 +24,7 @@ from mer_ray.bench.figure import Figure
 from mer_ray.bench.ray_optuna_side import STUDY
 from mer_ray.core.errors import RunError
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.draws import search_space, to_training
+from mer_ray.tuning.draws import to_training
 from mer_ray.tuning.ray_study import open_study, read_span_s
 from mer_ray.tuning.ray_tuner import run_trials
 from mer_ray.tuning.records import TrialRecord
@@ -83,7 +83,7 @@ def _read(config: TuneConfig) -> SearchData:
 
 
 def _any_training(config: TuneConfig) -> Any:
-    return to_training(config, search_space(config).fill(lambda dimension: dimension.low))
+    return to_training(config.space.fill(lambda dimension: dimension.low))
 
 
 def _seconds_of_trial(config: TuneConfig) -> float:
@@ -96,10 +96,10 @@ def _seconds_of_trial(config: TuneConfig) -> float:
 
 def _run(config: TuneConfig, data: SearchData) -> list[TrialRecord]:
     """The trials of a search, without the training of its best."""
-    space, training = search_space(config), _any_training(config)
+    space, training = config.space, _any_training(config)
 
     def check(drawn: Mapping[str, Any]) -> dict[str, Any]:
-        return to_training(config, drawn).model_dump(mode="json")
+        return to_training(drawn).model_dump(mode="json")
 
     with open_study(config, space, "bench") as study:
         run_trials(study, data, num_steps(training, data.of(training)), check, use_gpu=False)

@@ -7,12 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.errors import ConfigError
 from mer_ray.objectives.metrics import EMOTION_METRICS, LOWER_IS_BETTER
-
-# Of a trial's models, beside the metrics of its predictions; lower is better.
-MILLISECONDS_PER_CLIP = "milliseconds_per_clip"
-PARAMETERS = "parameters"
-COSTS = (MILLISECONDS_PER_CLIP, PARAMETERS)
+from mer_ray.tuning.draws import COSTS, check_search
+from mer_ray.tuning.space import Space, parse_space
 
 
 class TpeSampler(Config):
@@ -97,6 +95,11 @@ class TuneConfig(Config):
     max_failures: int = where_or_how_fast(2, ge=0, description="how often a trial is begun anew whose worker died")
 
     @property
+    def space(self) -> Space:
+        """What may be drawn."""
+        return parse_space(self.train, "train")
+
+    @property
     def study_name(self) -> str:
         """The name in the storage: in a file of its own the folder's, elsewhere one that the user gave."""
         return self.study or self.out.name
@@ -133,6 +136,10 @@ class TuneConfig(Config):
         misplaced = [key for key in ("out", "candidates") if key in self.train]
         if misplaced:
             raise ValueError(f"train.{misplaced[0]}: belongs to the search; leave it out here")
+        try:
+            check_search(self.train, self.starts, self.objectives, self.seed)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
         return self
 
     @property

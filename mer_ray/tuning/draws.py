@@ -1,6 +1,7 @@
 """From a search's config to a training's: what may be searched, and whether what is drawn can be trained."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,15 @@ from mer_ray.core.config import parse_config
 from mer_ray.core.errors import ConfigError
 from mer_ray.objectives import metric_names
 from mer_ray.training.config import FoldsProtocol, TrainConfig
-from mer_ray.tuning.config import COSTS, TuneConfig
 from mer_ray.tuning.space import Dimension, Space, parse_space
 
 WHERE = "train"
+# Trials write nothing.
+NOWHERE = Path("trials-write-nothing")
+# Of a trial's models, beside the metrics of its predictions; lower is better.
+MILLISECONDS_PER_CLIP = "milliseconds_per_clip"
+PARAMETERS = "parameters"
+COSTS = (MILLISECONDS_PER_CLIP, PARAMETERS)
 # The data, the protocol and how trials are run are the same for all of them.
 FIXED_BY_SEARCH = {"manifest", "store", "values", "protocol", "seeds", "allow_plugins", "num_workers", "num_parallel_fits", "device"}
 FIXED_BY_SEARCH |= {"precision", "compile", "deterministic", "vectorised", "keep_best", "checkpoint_interval_s", "max_failures"}
@@ -20,37 +26,36 @@ FIXED_BY_SEARCH |= {"precision", "compile", "deterministic", "vectorised", "keep
 NUM_SAMPLES = 64
 
 
-def search_space(config: TuneConfig) -> Space:
-    """The space of a search, every part of which is known to parse.
+def check_search(train: Mapping[str, Any], starts: Sequence[Mapping[str, Any]], objectives: Sequence[str], seed: int) -> None:
+    """Refuse a search of which a part does not parse.
 
     Raises:
-        ConfigError: a searched value that is not well formed or stands where the data are named, a drawn config that `train` refuses, an
-            objective that the task does not have, or a protocol that leaves no test data for the end.
+        ConfigError: a searched value that is not well formed or stands where the data are named, a drawn config that `train` refuses, a
+            known good setting that cannot be drawn, an objective that the task does not have, or a protocol without test data for the end.
 
     """
-    space = parse_space(config.train, WHERE)
+    space = parse_space(train, WHERE)
     fixed = next((name for name in space.dimensions if name.partition(".")[0] in FIXED_BY_SEARCH), None)
     if fixed is not None:
         raise ConfigError(f"{WHERE}: {fixed}: is the same for all trials, and cannot be searched")
-    samples = [to_training(config, drawn) for drawn in sample_draws(space, config.seed, NUM_SAMPLES)]
-    for number, start in enumerate(config.starts):
+    samples = [to_training(drawn) for drawn in sample_draws(space, seed, NUM_SAMPLES)]
+    for number, start in enumerate(starts):
         space.expand_start(start, f"starts.{number}")
     _check_protocol(samples[0])
     allowed = (*metric_names(samples[0].values), *COSTS)
-    unknown = next((name for name in config.objectives if name not in allowed), None)
+    unknown = next((name for name in objectives if name not in allowed), None)
     if unknown is not None:
         raise ConfigError(f"objectives: {unknown!r} is not a metric of this task; allowed: {', '.join(allowed)}")
-    return space
 
 
-def to_training(config: TuneConfig, drawn: Mapping[str, Any]) -> TrainConfig:
-    """The config of a training with these values.
+def to_training(drawn: Mapping[str, Any], out: Path = NOWHERE) -> TrainConfig:
+    """The config of a training with these values, which writes to `out` where it is run as a training.
 
     Raises:
         ConfigError: what `train` would refuse.
 
     """
-    return parse_config(TrainConfig, {**drawn, "out": str(config.out / "best")}, WHERE)
+    return parse_config(TrainConfig, {**drawn, "out": str(out)}, WHERE)
 
 
 def sample_draws(space: Space, seed: int, count: int) -> Iterator[dict[str, Any]]:

@@ -267,7 +267,11 @@ def _labels(options: Sequence[Any], path: str, where: str) -> list[Scalar]:
 def _label(option: Any, number: int) -> Scalar:
     if isinstance(option, Mapping):
         return next((str(option[key]) for key in LABEL_KEYS if isinstance(option.get(key), str)), f"option{number}")
-    return f"option{number}" if isinstance(option, list) else option
+    if isinstance(option, list):
+        is_plain = option and not any(isinstance(item, (Mapping, list)) for item in option)
+        return "+".join(map(str, option)) if is_plain else f"option{number}"
+    scalar: Scalar = option
+    return scalar
 
 
 def _item_labels(items: Sequence[Any]) -> list[Scalar]:

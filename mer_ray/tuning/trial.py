@@ -23,7 +23,7 @@ from mer_ray.training.run_folder import NoKeeper
 from mer_ray.training.together import fit_together
 from mer_ray.training.training_data import TrainingData
 from mer_ray.training.worker import Worker, choose_device, make_worker
-from mer_ray.tuning.config import MILLISECONDS_PER_CLIP, PARAMETERS
+from mer_ray.tuning.draws import MILLISECONDS_PER_CLIP, PARAMETERS
 
 # Each report costs a message through Ray; ten tell a curve.
 NUM_REPORTS = 10

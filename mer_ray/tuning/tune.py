@@ -11,7 +11,7 @@ from mer_ray.core.table import Table
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.data_checks import check_fit
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.draws import sample_draws, search_space, to_training
+from mer_ray.tuning.draws import sample_draws, to_training
 from mer_ray.tuning.final import compare_runs, train_finally
 from mer_ray.tuning.records import TrialRecord, best_of, pareto_front
 from mer_ray.tuning.search_data import SearchData, read_search_data
@@ -51,9 +51,9 @@ def tune(config: TuneConfig) -> SearchSummary:
     from mer_ray.tuning.ray_tuner import run_trials
 
     config = _with_absolute_paths(config)
-    space = search_space(config)
+    space = config.space
     folder = SearchFolder(config.out)
-    sample = to_training(config, next(sample_draws(space, config.seed, 1)))
+    sample = to_training(next(sample_draws(space, config.seed, 1)))
     data = read_search_data(config.train, sample, "train")
     identity = identity_of(config, data=data.digest())
     if folder.facts_path.is_file() and folder.read_facts()["identity"] == identity and _has_all_trials(folder, config):
@@ -65,7 +65,7 @@ def tune(config: TuneConfig) -> SearchSummary:
             study,
             data,
             num_steps(sample, data.of(sample)),
-            lambda drawn: to_training(config, drawn).model_dump(mode="json"),
+            lambda drawn: to_training(drawn).model_dump(mode="json"),
             use_gpu=sample.device != "cpu",
         )
         records = study.records()
@@ -91,7 +91,7 @@ def plan_search(config: TuneConfig) -> Table:
 
     """
     config = _with_absolute_paths(config)
-    space = search_space(config)
+    space = config.space
     rows = [
         ("study", config.study_name),
         ("storage", config.storage or "a SQLite file in out"),
@@ -130,7 +130,7 @@ def _check_with_data(config: TuneConfig, space: Space, data: SearchData) -> None
     """Refuse a search of which nothing can be trained; single draws that cannot are trials that fail."""
     faults: list[ConfigError | RunError] = []
     for drawn in sample_draws(space, config.seed, NUM_CHECKED):
-        training = to_training(config, drawn)
+        training = to_training(drawn)
         try:
             read = data.of(training)
             check_fit(training, read, development_partitions(training, read))
@@ -172,8 +172,8 @@ def _finish(
 
 
 def _training_of(config: TuneConfig, space: Space, record: TrialRecord, name: str) -> TrainConfig:
-    drawn = to_training(config, space.fill(lambda dimension: record.params[dimension.name]))
-    return drawn.model_copy(update={"seeds": list(config.final_seeds), "out": config.out / name})
+    drawn = to_training(space.fill(lambda dimension: record.params[dimension.name]), config.out / name)
+    return drawn.model_copy(update={"seeds": list(config.final_seeds)})
 
 
 def _record_facts(record: TrialRecord, space: Space) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from training_corpus import TrainingCorpus
 
 from mer_ray.core.errors import RunError
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.draws import search_space
 from mer_ray.tuning.ray_study import open_study
 
 pytestmark = [
@@ -37,7 +36,7 @@ def config_of(tmp_path: Path, database: str, study: str, **changes: object) -> T
 
 def test_a_search_in_a_database_goes_on_where_it_was(tmp_path, database):
     config = config_of(tmp_path, database, "goes on", resume=True)
-    space = search_space(config)
+    space = config.space
     with open_study(config, space, "same") as study:
         first, _ = study.ask()
         left, _ = study.ask()
@@ -54,7 +53,7 @@ def test_a_search_in_a_database_goes_on_where_it_was(tmp_path, database):
 
 def test_one_database_holds_many_searches_and_one_searcher_each(tmp_path, database):
     one, other = config_of(tmp_path, database, "one", resume=True), config_of(tmp_path, database, "other")
-    space = search_space(one)
+    space = one.space
     with open_study(one, space, "same"), open_study(other, space, "same") as study:
         study.ask()
         with pytest.raises(RunError, match="'one' is being searched by process"), open_study(one, space, "same"):
@@ -65,7 +64,7 @@ def test_one_database_holds_many_searches_and_one_searcher_each(tmp_path, databa
 
 def test_a_wrong_password_and_a_dead_server_are_one_clear_line(tmp_path, database, monkeypatch):
     config = config_of(tmp_path, database, "refused")
-    space = search_space(config)
+    space = config.space
     monkeypatch.setenv("PGPASSWORD", "wrong")
     wrong = r"storage: postgresql://searcher@127.*password authentication failed"
     with pytest.raises(RunError, match=wrong) as refused, open_study(config, space, "same"):

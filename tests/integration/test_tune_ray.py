@@ -146,4 +146,4 @@ def test_a_search_on_splits_scores_dev_by_the_best_epoch_as_the_run_does(corpus,
 
     assert scores["dev"]["mean"]["weighted_f1"] == pytest.approx(summary.facts["best"]["values"]["weighted_f1"], abs=1e-6)
     assert summary.facts["final"]["split"] == "test"
-    assert to_training(config, yaml.safe_load((config.out / "best.yaml").read_text())).protocol.name == "splits"
+    assert to_training(yaml.safe_load((config.out / "best.yaml").read_text())).protocol.name == "splits"

@@ -55,7 +55,7 @@ def test_a_subset_with_too_few_drawn_gets_the_first_others_and_the_trial_is_told
 def test_elements_of_a_subset_may_hold_searched_values_of_their_own() -> None:
     element = {"encoder": "clip", "layers": {"search": "choice", "of": ["all", [-1]]}}
     space = parse_space({"inputs": {"search": "subset", "of": [element, {"encoder": "hubert"}]}}, "train")
-    drawn = {"inputs.clip": True, "inputs.hubert": False, "inputs.clip.layers": "option1"}
+    drawn = {"inputs.clip": True, "inputs.hubert": False, "inputs.clip.layers": "-1"}
 
     assert space.fill(lambda dimension: drawn[dimension.name]) == {"inputs": [{"encoder": "clip", "layers": [-1]}]}
 

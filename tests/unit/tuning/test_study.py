@@ -11,7 +11,6 @@ from training_corpus import TrainingCorpus
 
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.draws import search_space
 from mer_ray.tuning.ray_study import SearchStudy, open_study
 
 pytestmark = pytest.mark.slow
@@ -39,12 +38,12 @@ def run_some(study: SearchStudy, count: int, left_running: int = 0) -> list[dict
 @pytest.mark.parametrize("storage", STORAGES)
 def test_a_search_that_was_killed_ends_with_the_trials_of_an_unbroken_one(tmp_path: Path, storage: str) -> None:
     unbroken = study_config(tmp_path / "unbroken", storage)
-    with open_study(unbroken, search_space(unbroken), "same") as study:
+    with open_study(unbroken, unbroken.space, "same") as study:
         wanted = run_some(study, 8)
     killed = study_config(tmp_path / "killed", storage, resume=True)
     found = []
     for count, left_running in ((2, 2), (1, 2), (5, 0)):
-        with open_study(killed, search_space(killed), "same") as study:
+        with open_study(killed, killed.space, "same") as study:
             assert study.close_stale() == (0 if not found else 2)
             found += run_some(study, count, left_running)[:count]
             records = study.records()
@@ -55,11 +54,11 @@ def test_a_search_that_was_killed_ends_with_the_trials_of_an_unbroken_one(tmp_pa
 
 def test_a_trial_that_was_left_behind_is_asked_again_once_whenever_the_kill_comes(tmp_path: Path) -> None:
     config = study_config(tmp_path, resume=True)
-    with open_study(config, search_space(config), "same") as study:
+    with open_study(config, config.space, "same") as study:
         asked = run_some(study, 0, left_running=1)
         # Killed after the new one was queued, before the old one was closed.
         study._study.enqueue_trial(asked[0], user_attrs={"again_of": 0, "again_for": 0})
-    with open_study(config, search_space(config), "same") as study:
+    with open_study(config, config.space, "same") as study:
         study.close_stale()
         again = run_some(study, 2)
 
@@ -69,7 +68,7 @@ def test_a_trial_that_was_left_behind_is_asked_again_once_whenever_the_kill_come
 
 def test_known_good_settings_come_first(tmp_path: Path) -> None:
     config = study_config(tmp_path, starts=[{"learning_rate": 0.002, "inputs.tone.layers": ["high"]}, {"model": "early_fusion"}])
-    with open_study(config, search_space(config), "same") as study:
+    with open_study(config, config.space, "same") as study:
         first, second, third = run_some(study, 3)
 
     assert first["learning_rate"] == 0.002
@@ -80,24 +79,24 @@ def test_known_good_settings_come_first(tmp_path: Path) -> None:
 
 def test_a_study_that_is_there_goes_on_only_when_asked_to(tmp_path: Path) -> None:
     config = study_config(tmp_path)
-    with open_study(config, search_space(config), "same") as study:
+    with open_study(config, config.space, "same") as study:
         run_some(study, 2)
 
     with (
         pytest.raises(RunError, match=r"'search' has 2 finished trials; go on with --resume"),
-        open_study(config, search_space(config), "same"),
+        open_study(config, config.space, "same"),
     ):
         pass
 
 
 def test_a_study_of_another_search_is_refused(tmp_path: Path) -> None:
     config = study_config(tmp_path, resume=True)
-    with open_study(config, search_space(config), "one"):
+    with open_study(config, config.space, "one"):
         pass
 
     with (
         pytest.raises(RunError, match="is of another search: its config or its data differ"),
-        open_study(config, search_space(config), "other"),
+        open_study(config, config.space, "other"),
     ):
         pass
 
@@ -105,9 +104,9 @@ def test_a_study_of_another_search_is_refused(tmp_path: Path) -> None:
 def test_a_second_search_on_the_same_study_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     config = study_config(tmp_path, resume=True)
     with (
-        open_study(config, search_space(config), "same"),
+        open_study(config, config.space, "same"),
         pytest.raises(RunError, match="is being searched by process"),
-        open_study(config, search_space(config), "same"),
+        open_study(config, config.space, "same"),
     ):
         pass
 
@@ -115,23 +114,23 @@ def test_a_second_search_on_the_same_study_is_refused_while_the_first_lives(tmp_
 def test_the_study_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     config = study_config(tmp_path, resume=True)
     code = (
-        "import os, signal, sys; from mer_ray.tuning.config import TuneConfig; from mer_ray.tuning.draws import search_space\n"
+        "import os, signal, sys; from mer_ray.tuning.config import TuneConfig\n"
         "from mer_ray.tuning.ray_study import open_study\n"
         "config = TuneConfig.model_validate_json(sys.argv[1])\n"
-        "with open_study(config, search_space(config), 'same') as study:\n"
+        "with open_study(config, config.space, 'same') as study:\n"
         "    study.ask(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run([sys.executable, "-c", code, config.model_dump_json()], check=False)
     assert killed.returncode == -9
 
-    with open_study(config, search_space(config), "same") as study:
+    with open_study(config, config.space, "same") as study:
         assert study.close_stale() == 1
         assert study.records() == []
 
 
 def test_failed_and_pruned_trials_keep_reason_and_curve(tmp_path: Path) -> None:
     config = study_config(tmp_path)
-    with open_study(config, search_space(config), "same") as study:
+    with open_study(config, config.space, "same") as study:
         trial, _ = study.ask()
         study.report(trial, 1, 0.25)
         study.prune(trial, {"weighted_f1": 0.25}, 2.0)
@@ -145,11 +144,11 @@ def test_failed_and_pruned_trials_keep_reason_and_curve(tmp_path: Path) -> None:
 
 def test_a_journal_with_half_a_line_goes_on(tmp_path: Path) -> None:
     config = study_config(tmp_path, "journal", resume=True)
-    with open_study(config, search_space(config), "same") as study:
+    with open_study(config, config.space, "same") as study:
         run_some(study, 1)
     with (tmp_path / "study.journal").open("a") as journal:
         journal.write('{"op_code": 5, "wor')
-    with open_study(config, search_space(config), "same") as study:
+    with open_study(config, config.space, "same") as study:
         run_some(study, 1)
         records = study.records()
 
@@ -159,7 +158,7 @@ def test_a_journal_with_half_a_line_goes_on(tmp_path: Path) -> None:
 def test_gaussian_processes_need_every_parameter_in_every_trial(tmp_path: Path) -> None:
     config = search_config(TrainingCorpus(tmp_path, []), sampler={"name": "gp"})
 
-    space = search_space(config)
+    space = config.space
     with (
         pytest.raises(ConfigError, match=r"gp needs every parameter .*, model.attention.hidden"),
         open_study(config, space, "same"),
@@ -170,7 +169,7 @@ def test_gaussian_processes_need_every_parameter_in_every_trial(tmp_path: Path) 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
 def test_all_samplers_draw_from_conditional_spaces(tmp_path: Path, sampler: str) -> None:
     config = search_config(TrainingCorpus(tmp_path, []), sampler={"name": sampler})
-    with open_study(config, search_space(config), "same") as study:
+    with open_study(config, config.space, "same") as study:
         asked = run_some(study, 14)
 
     assert {params["model"] for params in asked} == {"attention", "early_fusion"}
