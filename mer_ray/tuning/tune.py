@@ -11,7 +11,7 @@ from mer_ray.core.table import Table
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.data_checks import check_fit
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.draws import sample_draws, search_space, to_training
+from mer_ray.tuning.draws import sample_draws, search_space, settle_record, to_training
 from mer_ray.tuning.final import compare_runs, train_finally
 from mer_ray.tuning.records import TrialRecord, best_of, pareto_front
 from mer_ray.tuning.search_data import SearchData, read_search_data
@@ -68,7 +68,7 @@ def tune(config: TuneConfig) -> SearchSummary:
             lambda drawn: to_training(config, drawn).model_dump(mode="json"),
             use_gpu=sample.device != "cpu",
         )
-        records = study.records()
+        records = [settle_record(record, space) for record in study.records()]
         folder.write_trials(records)
         importances = study.importances()
         spent = study.spent
@@ -153,12 +153,14 @@ def _finish(
         "corpus": data.clips.corpus,
         "objectives": dict(zip(config.objectives, config.directions, strict=True)),
         "counts": {state: sum(record.state == state for record in records) for state in ("complete", "pruned", "failed")},
-        "best": _record_facts(best, space),
+        "best": _record_facts(best),
         "pareto": [record.number for record in pareto_front(records, dict(zip(config.objectives, config.directions, strict=True)))],
         "final": final.facts(),
         "optimism": best.values[objective] - final.mean,
+        "num_starts": len(config.starts),
         "start": None,
-        "dimensions": {dimension.name: _range(dimension) for dimension in space.dimensions.values()},
+        "encoders": {name: {"key": one.key, "modality": one.modality, "layers": one.layers} for name, one in data.records.items()},
+        "dimensions": {dimension.name: dimension.facts() for dimension in space.dimensions.values()},
         "versions": versions(),
         "hardware": hardware(),
         "git": git_revision(),
@@ -167,7 +169,7 @@ def _finish(
     if start is not None and start.number != best.number:
         started = train_finally(_training_of(config, space, start, "start"), objective)
         gain = compare_runs(started, final, objective, data.clips.task.classes, data.clips.task.values)
-        facts["start"] = {**_record_facts(start, space), "final": started.facts(), "gain": dict(gain)}
+        facts["start"] = {**_record_facts(start), "final": started.facts(), "gain": dict(gain)}
     return facts
 
 
@@ -176,9 +178,8 @@ def _training_of(config: TuneConfig, space: Space, record: TrialRecord, name: st
     return drawn.model_copy(update={"seeds": list(config.final_seeds), "out": config.out / name})
 
 
-def _record_facts(record: TrialRecord, space: Space) -> dict[str, Any]:
-    params = space.settle(record.params)
-    return {"number": record.number, "values": record.values, "params": params, "scores": record.scores, "seconds": record.seconds}
+def _record_facts(record: TrialRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in ("number", "values", "params", "scores", "seconds")}
 
 
 def _range(dimension: Dimension) -> str:
