@@ -1,0 +1,221 @@
+"""Numbers of a search -> plotly figures."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from mer_ray.reporting.figures import COLOURS, GREY, colour_of, make_figure, wrapped
+from mer_ray.reporting.search_values import shown_value
+from mer_ray.reporting.words import metric_title
+
+HISTORY_HEIGHT = CURVES_HEIGHT = PARETO_HEIGHT = COSTS_HEIGHT = 340
+SLICE_HEIGHT = 250
+PARALLEL_HEIGHT = 360
+AXES_HEIGHT, ROW_HEIGHT, LAYER_HEIGHT = 70, 26, 30  # pixels
+# Bad to good; both ends read on white and on black.
+SCALE = [[0, COLOURS["audio"]], [0.5, GREY], [1, COLOURS["vision"]]]
+BEST = COLOURS["vision"]
+OTHER = COLOURS["audio"]
+LABEL_LENGTH = 34
+
+
+def rows_height(num_rows: int, row_height: int = ROW_HEIGHT) -> int:
+    """Pixels of a figure with a row per thing."""
+    return AXES_HEIGHT + row_height * num_rows
+
+
+def history_figure(history: dict[str, Any], objective: str) -> go.Figure:
+    """Dot = complete trial, ring = pruned one at its last score, line = the best so far."""
+    figure = make_figure(HISTORY_HEIGHT)
+    rows = history["rows"]
+    line = {"color": BEST, "width": 2, "shape": "hv"}
+    figure.add_scatter(
+        x=[row["number"] for row in rows], y=[row["best"] for row in rows], mode="lines", line=line, hoverinfo="skip", name="best"
+    )
+    markers = {
+        "pruned": {"color": GREY, "size": 7, "symbol": "circle-open"},
+        "complete": {"color": OTHER, "size": 9},
+    }
+    for state, marker in markers.items():
+        some = [row for row in rows if row["state"] == state]
+        figure.add_scatter(
+            x=[row["number"] for row in some],
+            y=[row["score"] for row in some],
+            mode="markers",
+            marker=marker,
+            name=state,
+            hovertemplate=f"trial %{{x}}, {state}: %{{y:.3f}}<extra></extra>",
+        )
+    figure.update_xaxes(title="trial", nticks=8)
+    figure.update_yaxes(title=metric_title(objective), nticks=6)
+    return figure
+
+
+def importances_figure(rows: list[dict[str, Any]]) -> go.Figure:
+    """A bar per parameter."""
+    figure = make_figure(rows_height(len(rows)), bargap=0.3)
+    figure.add_bar(
+        x=[row["share"] for row in rows],
+        y=list(range(len(rows))),
+        customdata=[row["name"] for row in rows],
+        orientation="h",
+        marker={"color": OTHER, "line": {"width": 0}},
+        hovertemplate="%{customdata}: %{x:.1%}<extra></extra>",
+    )
+    names = [shortened(row["name"]) for row in rows]
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.4, -0.6], showgrid=False, ticklabelstandoff=6)
+    figure.update_xaxes(title="share of the variance", tickformat=".0%", rangemode="tozero", nticks=6)
+    return figure
+
+
+def layers_figure(encoder: dict[str, Any], objective: str) -> go.Figure:
+    """A row per layer: dot = mean score of trials with it, ring = without it."""
+    rows, colour = encoder["rows"], COLOURS[encoder["modality"]]
+    figure = make_figure(rows_height(len(rows), LAYER_HEIGHT))
+    gaps: dict[str, list[Any]] = {"x": [], "y": []}
+    for place, row in enumerate(rows):
+        if row["with"] is not None and row["without"] is not None:
+            gaps["x"] += [row["without"], row["with"], None]
+            gaps["y"] += [place, place, None]
+    figure.add_scatter(**gaps, mode="lines", line={"color": colour, "width": 4}, opacity=0.4, hoverinfo="skip", name="difference")
+    markers = {"without": {"color": GREY, "size": 9, "symbol": "circle-open"}, "with": {"color": colour, "size": 12}}
+    for kind, marker in markers.items():
+        some = [(place, row) for place, row in enumerate(rows) if row[kind] is not None]
+        figure.add_scatter(
+            x=[row[kind] for _, row in some],
+            y=[place for place, _ in some],
+            mode="markers",
+            marker={**marker, "line": {"width": 2}},
+            name=kind,
+            customdata=[[row["layer"], row[f"num_{kind}"]] for _, row in some],
+            hovertemplate=f"{kind} %{{customdata[0]}}: mean %{{x:.3f}} of %{{customdata[1]}} trials<extra></extra>",
+        )
+    names = [f"{row['layer']} · {row['num_in_top']} of {encoder['num_top']}" for row in rows]
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.4, -0.6], showgrid=False, ticklabelstandoff=8)
+    figure.update_xaxes(title=f"mean {metric_title(objective)}", nticks=6)
+    return figure
+
+
+def slice_figure(one: dict[str, Any], objective: str) -> go.Figure:
+    """A dot per complete trial, the best one marked: value against score, options as rows."""
+    points, is_choice = one["points"], one["kind"] == "choice"
+    height = rows_height(len(one["options"]), LAYER_HEIGHT) if is_choice else SLICE_HEIGHT
+    figure = make_figure(height)
+    title = metric_title(objective)
+    # The best is drawn last, on top.
+    for some, marker in ((points[1:], {"color": OTHER, "size": 8, "opacity": 0.7}), (points[:1], {"color": BEST, "size": 12})):
+        values = [wrapped(shown_value(point["value"])) if is_choice else point["value"] for point in some]
+        scores = [point["score"] for point in some]
+        hover = "trial %{customdata}: %{x}, %{y:.3f}" if not is_choice else "trial %{customdata}: %{y}, %{x:.3f}"
+        x, y = (scores, values) if is_choice else (values, scores)
+        numbers = [point["number"] for point in some]
+        figure.add_scatter(x=x, y=y, mode="markers", marker=marker, customdata=numbers, hovertemplate=f"{hover}<extra></extra>")
+    if is_choice:
+        options = [wrapped(shown_value(option)) for option in one["options"]]
+        figure.update_yaxes(type="category", categoryorder="array", categoryarray=options[::-1], range=[-0.6, len(options) - 0.4])
+        figure.update_xaxes(title=title, nticks=6)
+    else:
+        axis = {"type": "log", "dtick": 1} if one["log"] else {"nticks": 6}
+        figure.update_xaxes(title=shortened(one["name"]), **axis)
+        figure.update_yaxes(title=title, nticks=6)
+    return figure
+
+
+def parallel_figure(parallel: dict[str, Any], objective: str, is_minimised: bool) -> go.Figure:
+    """A line per complete trial over the axes, in the colour of its score."""
+    figure = make_figure(PARALLEL_HEIGHT)
+    scores = parallel["scores"]
+    axes = [
+        {"label": shortened(axis["name"], 16), "values": axis["places"], "tickvals": axis["marks"], "ticktext": axis["texts"]}
+        for axis in parallel["axes"]
+    ]
+    for axis in axes:
+        axis["range"] = [min(axis["tickvals"]), max(axis["tickvals"])]
+    figure.add_parcoords(
+        dimensions=[*axes, {"label": metric_title(objective), "values": scores, "tickformat": ".3f"}],
+        line={"color": scores, "colorscale": SCALE, "reversescale": is_minimised, "cmin": min(scores), "cmax": max(scores)},
+        labelside="bottom",
+    )
+    figure.update_layout(margin={"l": 60, "r": 60, "t": 24, "b": 40})
+    return figure
+
+
+def pareto_figure(pareto: dict[str, Any]) -> go.Figure:
+    """First objective against the second; the front is named."""
+    figure = make_figure(PARETO_HEIGHT)
+    first, second = list(pareto["objectives"])[:2]
+    for is_front, marker in ((False, {"color": GREY, "size": 8, "symbol": "circle-open"}), (True, {"color": BEST, "size": 12})):
+        some = sorted((row for row in pareto["rows"] if row["is_front"] is is_front), key=lambda row: float(row["values"][second]))
+        figure.add_scatter(
+            x=[row["values"][second] for row in some],
+            y=[row["values"][first] for row in some],
+            mode="lines+markers+text" if is_front else "markers",
+            line={"color": BEST, "width": 1.5, "dash": "dot"},
+            marker=marker,
+            text=[str(row["number"]) for row in some] if is_front else None,
+            textposition="top center",
+            customdata=[row["number"] for row in some],
+            name="front" if is_front else "beaten",
+            hovertemplate="trial %{customdata}: %{y:.3f}, %{x:.4g}<extra></extra>",
+        )
+    figure.update_xaxes(title=_with_direction(second, pareto["objectives"]), nticks=6)
+    figure.update_yaxes(title=_with_direction(first, pareto["objectives"]), nticks=6)
+    return figure
+
+
+def curves_figure(curves: dict[str, Any], objective: str) -> go.Figure:
+    """Score by step: grey = pruned, thin = complete, bold = the best."""
+    figure = make_figure(CURVES_HEIGHT)
+    kinds = {"pruned": (GREY, 1.0, 0.6), "complete": (OTHER, 1.5, 0.7), "best": (BEST, 3.0, 1.0)}
+    for kind, (colour, width, opacity) in kinds.items():
+        some = [row for row in curves["rows"] if _kind(row, curves["best"]) == kind]
+        line: dict[str, list[Any]] = {"x": [], "y": [], "customdata": []}
+        for row in some:
+            # A gap between trials: one trace for hundreds of them.
+            line["x"] += [*row["steps"], None]
+            line["y"] += [*row["scores"], None]
+            line["customdata"] += [row["number"]] * (len(row["steps"]) + 1)
+        figure.add_scatter(
+            **line,
+            mode="lines+markers",
+            line={"color": colour, "width": width},
+            marker={"color": colour, "size": 4 + width},
+            opacity=opacity,
+            name=kind,
+            hovertemplate="trial %{customdata}, step %{x}: %{y:.3f}<extra></extra>",
+        )
+    figure.update_xaxes(title="step", nticks=8, rangemode="tozero", tickformat="d")
+    figure.update_yaxes(title=metric_title(objective), nticks=6)
+    return figure
+
+
+def _kind(row: dict[str, Any], best: int) -> str:
+    return "best" if row["number"] == best else str(row["state"])
+
+
+def costs_figure(costs: dict[str, Any], objective: str) -> go.Figure:
+    """A dot per set of encoders: the milliseconds that a clip takes against the best score."""
+    figure = make_figure(COSTS_HEIGHT)
+    for row in costs["rows"]:
+        figure.add_scatter(
+            x=[row["milliseconds"]],
+            y=[row["score"]],
+            mode="markers+text",
+            marker={"color": colour_of(row["modalities"]), "size": 12},
+            text=[wrapped(" + ".join(row["encoders"]))],
+            textposition="bottom center",
+            name=" + ".join(row["encoders"]),
+            hovertemplate=f"trial {row['number']}: %{{y:.3f}}, %{{x:.3g}} ms<extra></extra>",
+        )
+    figure.update_xaxes(title=f"encoding, milliseconds per clip on {costs['device']}", nticks=6, rangemode="tozero")
+    figure.update_yaxes(title=f"best {metric_title(objective)}", nticks=6)
+    return figure
+
+
+def shortened(name: str, length: int = LABEL_LENGTH) -> str:
+    """The end of a dotted name, which tells it from others."""
+    return name if len(name) <= length else f"…{name[-length + 1 :]}"
+
+
+def _with_direction(objective: str, directions: dict[str, str]) -> str:
+    return f"{metric_title(objective)} ({'lower' if directions[objective] == 'minimize' else 'higher'} is better)"
