@@ -56,15 +56,15 @@ def pareto_of(trials: Trials) -> dict[str, Any] | None:
     if best["number"] == last["number"]:
         said += f"; trial {best['number']} is best in both {metric_title(first)} and {metric_title(second)}."
     else:
-        said += "".join(
-            f"{join}trial {row['number']} ({metric_title(first)} {shown_value(row['values'][first])}, {metric_title(second)} "
-            f"{shown_value(row['values'][second])})"
-            for join, row in (("; from ", best), (" to ", last))
-        )
-        said += "."
+        said += f"; from {_named(best, first, second)} to {_named(last, first, second)}."
     return {"answer": said, "objectives": trials.directions, "rows": rows}
 
 
 def _best_in(rows: list[dict[str, Any]], objective: str, direction: str) -> dict[str, Any]:
     pick = min if direction == "minimize" else max
     return pick(rows, key=lambda row: float(row["values"][objective]))
+
+
+def _named(row: dict[str, Any], first: str, second: str) -> str:
+    values = ", ".join(f"{metric_title(name)} {shown_value(row['values'][name])}" for name in (first, second))
+    return f"trial {row['number']} ({values})"

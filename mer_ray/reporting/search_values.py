@@ -90,7 +90,7 @@ def _edge(dimension: dict[str, Any], value: float) -> str | None:
 
 def _options_answer(dimension: dict[str, Any], points: list[dict[str, Any]], trials: Trials) -> str:
     best = points[0]
-    reached = {}
+    reached: dict[str, float] = {}
     for point in points:
         reached.setdefault(shown_value(point["value"]), point["score"])
     winner = shown_value(best["value"])

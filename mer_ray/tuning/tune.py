@@ -159,7 +159,7 @@ def _finish(
         "optimism": best.values[objective] - final.mean,
         "num_starts": len(config.starts),
         "start": None,
-        "encoders": {name: {"key": one.key, "modality": one.modality, "layers": one.layers} for name, one in data.records.items()},
+        "encoders": {name: _encoder_facts(data, name) for name in data.records},
         "dimensions": {dimension.name: dimension.facts() for dimension in space.dimensions.values()},
         "versions": versions(),
         "hardware": hardware(),
@@ -176,6 +176,12 @@ def _finish(
 def _training_of(config: TuneConfig, space: Space, record: TrialRecord, name: str) -> TrainConfig:
     drawn = to_training(config, space.fill(lambda dimension: record.params[dimension.name]))
     return drawn.model_copy(update={"seeds": list(config.final_seeds), "out": config.out / name})
+
+
+def _encoder_facts(data: SearchData, name: str) -> dict[str, Any]:
+    record, cost = data.records[name], data.costs[name]
+    measured = None if cost is None else {**cost.model_dump(), "milliseconds_per_clip": cost.milliseconds_per_clip}
+    return {"key": record.key, "modality": record.modality, "layers": record.layers, "cost": measured}
 
 
 def _record_facts(record: TrialRecord) -> dict[str, Any]:
