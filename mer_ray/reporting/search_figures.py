@@ -4,8 +4,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from mer_ray.reporting.figures import COLOURS, GREY, colour_of, make_figure, wrapped
-from mer_ray.reporting.search_values import shown_value
+from mer_ray.reporting.figures import COLOURS, GREY, NUM_TICKS, colour_of, make_figure, wrapped
+from mer_ray.reporting.search_values import parameter_title, shown_value
 from mer_ray.reporting.words import metric_title
 
 HISTORY_HEIGHT = CURVES_HEIGHT = PARETO_HEIGHT = COSTS_HEIGHT = 340
@@ -57,14 +57,14 @@ def importances_figure(rows: list[dict[str, Any]]) -> go.Figure:
     figure.add_bar(
         x=[row["share"] for row in rows],
         y=list(range(len(rows))),
-        customdata=[row["name"] for row in rows],
+        customdata=[parameter_title(row["name"]) for row in rows],
         orientation="h",
         marker={"color": OTHER, "line": {"width": 0}},
         hovertemplate="%{customdata}: %{x:.1%}<extra></extra>",
     )
-    names = [shortened(row["name"]) for row in rows]
+    names = [shortened(parameter_title(row["name"])) for row in rows]
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, range=[len(rows) - 0.4, -0.6], showgrid=False, ticklabelstandoff=6)
-    figure.update_xaxes(title="share of the variance", tickformat=".0%", rangemode="tozero", nticks=6)
+    figure.update_xaxes(title="share of the variance", tickformat=".0%", rangemode="tozero", nticks=4, tickangle=0)
     return figure
 
 
@@ -85,7 +85,7 @@ def layers_figure(encoder: dict[str, Any], objective: str) -> go.Figure:
             x=[row[kind] for _, row in some],
             y=[place for place, _ in some],
             mode="markers",
-            marker={**marker, "line": {"width": 2}},
+            marker={**marker, "line": {"width": 2, "color": marker["color"]}},
             name=kind,
             customdata=[[row["layer"], row[f"num_{kind}"]] for _, row in some],
             hovertemplate=f"{kind} %{{customdata[0]}}: mean %{{x:.3f}} of %{{customdata[1]}} trials<extra></extra>",
@@ -126,7 +126,7 @@ def parallel_figure(parallel: dict[str, Any], objective: str, is_minimised: bool
     figure = make_figure(PARALLEL_HEIGHT)
     scores = parallel["scores"]
     axes = [
-        {"label": shortened(axis["name"], 16), "values": axis["places"], "tickvals": axis["marks"], "ticktext": axis["texts"]}
+        {"label": wrapped(parameter_title(axis["name"])), "values": axis["places"], "tickvals": axis["marks"], "ticktext": axis["texts"]}
         for axis in parallel["axes"]
     ]
     for axis in axes:
@@ -136,7 +136,7 @@ def parallel_figure(parallel: dict[str, Any], objective: str, is_minimised: bool
         line={"color": scores, "colorscale": SCALE, "reversescale": is_minimised, "cmin": min(scores), "cmax": max(scores)},
         labelside="bottom",
     )
-    figure.update_layout(margin={"l": 60, "r": 60, "t": 24, "b": 40})
+    figure.update_layout(margin={"l": 60, "r": 60, "t": 24, "b": 60})
     return figure
 
 
@@ -184,7 +184,8 @@ def curves_figure(curves: dict[str, Any], objective: str) -> go.Figure:
             name=kind,
             hovertemplate="trial %{customdata}, step %{x}: %{y:.3f}<extra></extra>",
         )
-    figure.update_xaxes(title="step", nticks=8, rangemode="tozero", tickformat="d")
+    last = max(max(row["steps"]) for row in curves["rows"])
+    figure.update_xaxes(title="step", range=[0.7, last + 0.3], **({"dtick": 1, "tick0": 1} if last <= NUM_TICKS else {"nticks": NUM_TICKS}))
     figure.update_yaxes(title=metric_title(objective), nticks=6)
     return figure
 

@@ -13,8 +13,8 @@ from mer_ray.reporting.search_costs import costs_of
 from mer_ray.reporting.search_layers import layers_of
 from mer_ray.reporting.search_parallel import parallel_of, pareto_of
 from mer_ray.reporting.search_trials import Trials, curves_of, failures_of, history_of, order_trials
-from mer_ray.reporting.search_values import importances_of, is_layer, shown_value, slices_of
-from mer_ray.reporting.search_words import course_of, duration, headline_of, p_value
+from mer_ray.reporting.search_values import importances_of, is_layer, parameter_title, shown_value, slices_of
+from mer_ray.reporting.search_words import course_of, headline_of, p_value
 from mer_ray.reporting.words import ABSENT, format_number, format_significant, metric_title
 from mer_ray.tuning.search_folder import SearchFolder
 
@@ -38,8 +38,8 @@ def render_search(facts: dict[str, Any], trials: Trials) -> str:
     """The answer first, then a question per figure."""
     tables = build_search_tables(facts, trials)
     environment = page_environment()
-    environment.filters.update(number=format_number, metric=metric_title, count=say_count, shown=shown_value, duration=duration)
-    environment.filters.update(significant=format_significant, p_value=p_value)
+    environment.filters.update(number=format_number, significant=format_significant, metric=metric_title, count=say_count)
+    environment.filters.update(shown=shown_value, parameter=parameter_title, p_value=p_value)
     figures = search_figures(tables, trials)
     heights = {name: figure.layout.height for name, figure in figures.items()}
     return environment.get_template("search.html.jinja").render(
@@ -71,12 +71,12 @@ def build_search_tables(facts: dict[str, Any], trials: Trials) -> dict[str, Any]
         "curves": curves_of(trials),
         "costs": costs_of(facts, trials),
         "failures": failures_of(trials),
-        "best": _best_rows(facts, trials),
+        "best": _best_rows(trials),
         "columns": [name for name, dimension in facts["dimensions"].items() if not is_layer(name, dimension)],
     }
 
 
-def _best_rows(facts: dict[str, Any], trials: Trials) -> list[dict[str, Any]]:
+def _best_rows(trials: Trials) -> list[dict[str, Any]]:
     return [
         {"number": one.number, "values": one.values, "seconds": one.seconds, "inputs": one.inputs, "params": one.params}
         for one in trials.complete[:NUM_SHOWN]

@@ -6,9 +6,9 @@ from typing import Any
 
 from mer_ray.core.counting import say_count
 from mer_ray.reporting.search_trials import Trials
-from mer_ray.reporting.words import format_number, format_significant
+from mer_ray.reporting.words import format_number
 
-LAYER = re.compile(r"inputs\..+\.layers\.[^.]+")
+LAYER = re.compile(r"inputs\.(.+)\.layers\.([^.]+)")
 # Our choice: with fewer the shares swing with every new trial.
 ENOUGH_TRIALS = 30
 MAX_BARS = 20
@@ -21,12 +21,18 @@ def is_layer(name: str, dimension: dict[str, Any]) -> bool:
     return dimension.get("options") == [False, True] and LAYER.fullmatch(name) is not None
 
 
+def parameter_title(name: str) -> str:
+    """A parameter as people write it: `hubert layer_18` for `inputs.hubert.layers.layer_18`."""
+    found = LAYER.fullmatch(name)
+    return name if found is None else f"{found[1]} {found[2]}"
+
+
 def shown_value(value: Any) -> str:
-    """A parameter's value for people."""
+    """A parameter's value for people: three significant digits, thousands whole."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.3g}".replace("-", "−") if value and abs(value) < 0.001 else format_significant(value)
+        return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "−")
     return str(value)
 
 
@@ -46,8 +52,9 @@ def importances_of(facts: dict[str, Any], trials: Trials) -> dict[str, Any]:
 def _importances_answer(rows: list[dict[str, Any]], num_complete: int) -> str:
     if not rows:
         return f"Not known: {say_count(num_complete, 'complete trial')} do not tell." if num_complete > 1 else "Not known from one trial."
-    most = f"Most: {rows[0]['name']}, which explains {rows[0]['share']:.0%} of the differences between complete trials"
-    second = f"; then {rows[1]['name']} with {rows[1]['share']:.0%}" if len(rows) > 1 else ""
+    first, *others = rows
+    most = f"Most: {parameter_title(first['name'])}, which explains {first['share']:.0%} of the differences between complete trials"
+    second = f"; then {parameter_title(others[0]['name'])} with {others[0]['share']:.0%}" if others else ""
     few = f" Take it as a hint: only {num_complete} trials are complete." if num_complete < ENOUGH_TRIALS else ""
     return f"{most}{second}.{few}"
 
