@@ -7,6 +7,13 @@ from mer_ray.reporting.search_trials import Trials
 from mer_ray.reporting.words import format_number, format_significant
 from mer_ray.tuning.records import TrialRecord
 
+DEVICE_TITLES = {"cuda": "a GPU", "cpu": "a CPU core"}
+
+
+def device_title(device: str) -> str:
+    """What the seconds of a cost are of."""
+    return DEVICE_TITLES.get(device, device)
+
 
 def costs_of(facts: dict[str, Any], trials: Trials) -> dict[str, Any]:
     """Per set of encoders that a complete trial reads its best trial, the score, and the milliseconds to encode a clip.
@@ -55,7 +62,7 @@ def _answer(rows: list[dict[str, Any]], encoders: list[dict[str, Any]], device: 
         if lacking:
             return f"Not known of {', '.join(lacking)}: features from an extraction that measured no time, or from elsewhere."
         return "Not comparable: some encoders were measured on a GPU, others on a CPU."
-    took = f"{format_significant(best['milliseconds'])} ms per clip on {device}"
+    took = f"{format_significant(best['milliseconds'])} ms per clip of {device_title(device)}"
     if len(rows) == 1:
         return f"All complete trials read the same {say_count(len(best['encoders']), 'encoder')}, which take {took} together."
     cheaper = [row for row in rows if row["milliseconds"] < best["milliseconds"]]

@@ -5,6 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from mer_ray.reporting.figures import COLOURS, GREY, NUM_TICKS, colour_of, make_figure, wrapped
+from mer_ray.reporting.search_costs import device_title
 from mer_ray.reporting.search_values import parameter_title, shown_value
 from mer_ray.reporting.words import metric_title
 
@@ -208,7 +209,7 @@ def costs_figure(costs: dict[str, Any], objective: str) -> go.Figure:
             name=" + ".join(row["encoders"]),
             hovertemplate=f"trial {row['number']}: %{{y:.3f}}, %{{x:.3g}} ms<extra></extra>",
         )
-    figure.update_xaxes(title=f"encoding, milliseconds per clip on {costs['device']}", nticks=6, rangemode="tozero")
+    figure.update_xaxes(title=f"encoding, milliseconds per clip of {device_title(costs['device'])}", nticks=6, rangemode="tozero")
     figure.update_yaxes(title=f"best {metric_title(objective)}", nticks=6)
     return figure
 

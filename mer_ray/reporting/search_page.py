@@ -9,7 +9,7 @@ from mer_ray.core.artefacts import write_text
 from mer_ray.core.counting import say_count
 from mer_ray.reporting import search_figures as drawn
 from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment, plotly_script
-from mer_ray.reporting.search_costs import costs_of
+from mer_ray.reporting.search_costs import costs_of, device_title
 from mer_ray.reporting.search_layers import layers_of
 from mer_ray.reporting.search_parallel import parallel_of, pareto_of
 from mer_ray.reporting.search_trials import Trials, curves_of, failures_of, history_of, order_trials
@@ -39,7 +39,7 @@ def render_search(facts: dict[str, Any], trials: Trials) -> str:
     tables = build_search_tables(facts, trials)
     environment = page_environment()
     environment.filters.update(number=format_number, significant=format_significant, metric=metric_title, count=say_count)
-    environment.filters.update(shown=shown_value, parameter=parameter_title, p_value=p_value)
+    environment.filters.update(shown=shown_value, parameter=parameter_title, p_value=p_value, device=device_title)
     figures = search_figures(tables, trials)
     heights = {name: figure.layout.height for name, figure in figures.items()}
     return environment.get_template("search.html.jinja").render(
