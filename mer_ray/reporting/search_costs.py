@@ -18,8 +18,8 @@ def device_title(device: str) -> str:
 def costs_of(facts: dict[str, Any], trials: Trials) -> dict[str, Any]:
     """Per set of encoders that a complete trial reads its best trial, the score, and the milliseconds to encode a clip.
 
-    `milliseconds` of a set is the sum over its encoders, None where one was not measured; `is_measured` where all are, on one kind of
-    device: only then sets can be compared.
+    `milliseconds` of a set is the sum over its encoders; None where not all were measured on one kind of device, because such sums do not
+    compare. `is_front`: no set with a higher score is as cheap.
     """
     best: dict[tuple[str, ...], TrialRecord] = {}
     for record in trials.complete:
@@ -28,7 +28,7 @@ def costs_of(facts: dict[str, Any], trials: Trials) -> dict[str, Any]:
     used = {name for names in best for name in names}
     devices = {costs[name]["device"] for name in used if costs[name] is not None}
     is_measured = len(devices) == 1 and all(costs[name] is not None for name in used)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "encoders": list(names),
             "modalities": sorted({facts["encoders"][name]["modality"] for name in names}),
@@ -38,6 +38,10 @@ def costs_of(facts: dict[str, Any], trials: Trials) -> dict[str, Any]:
         }
         for names, record in best.items()
     ]
+    for row in rows:
+        # Rows are in order of their scores.
+        better = rows[: rows.index(row)]
+        row["is_front"] = is_measured and all(row["milliseconds"] < other["milliseconds"] for other in better)
     encoders = [_encoder_row(name, encoder, trials) for name, encoder in facts["encoders"].items()]
     device = next(iter(devices)) if is_measured else None
     return {"answer": _answer(rows, encoders, device, trials), "device": device, "rows": rows, "encoders": encoders}
@@ -62,7 +66,7 @@ def _answer(rows: list[dict[str, Any]], encoders: list[dict[str, Any]], device: 
         if lacking:
             return f"Not known of {', '.join(lacking)}: features from an extraction that measured no time, or from elsewhere."
         return "Not comparable: some encoders were measured on a GPU, others on a CPU."
-    took = f"{format_significant(best['milliseconds'])} ms per clip of {device_title(device)}"
+    took = f"{format_significant(best['milliseconds'])} ms of {device_title(device)} per clip"
     if len(rows) == 1:
         return f"All complete trials read the same {say_count(len(best['encoders']), 'encoder')}, which take {took} together."
     cheaper = [row for row in rows if row["milliseconds"] < best["milliseconds"]]

@@ -117,7 +117,7 @@ def test_answers_are_computed_from_the_trials() -> None:
     assert answers["model"] == "<b>early</b>: its best trial has 0.600, that of attention 0.550."
     assert (
         tables["costs"]["answer"]
-        == "The best set takes 16.0 ms per clip of a GPU. hubert takes 25% of that, and its best trial is 0.050 worse."
+        == "The best set takes 16.0 ms of a GPU per clip. hubert takes 25% of that, and its best trial is 0.050 worse."
     )
     assert [(row["reason"], row["numbers"]) for row in tables["failures"]] == [
         ("model: <script>alert(1)</script> & more", [3, 5]),
