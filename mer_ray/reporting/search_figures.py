@@ -1,6 +1,5 @@
 """Numbers of a search -> plotly figures."""
 
-import textwrap
 from typing import Any
 
 import plotly.graph_objects as go
@@ -19,8 +18,6 @@ SCALE = [[0, COLOURS["audio"]], [0.5, GREY], [1, COLOURS["vision"]]]
 BEST = COLOURS["vision"]
 OTHER = COLOURS["audio"]
 LABEL_LENGTH = 34
-# Sets of encoders; of more than these only those that no cheaper set equals are named.
-MAX_NAMED = 6
 
 
 def rows_height(num_rows: int, row_height: int = ROW_HEIGHT) -> int:
@@ -119,7 +116,10 @@ def slice_figure(one: dict[str, Any], objective: str) -> go.Figure:
         figure.update_yaxes(type="category", categoryorder="array", categoryarray=options[::-1], range=[-0.6, len(options) - 0.4])
         figure.update_xaxes(title=title, nticks=6)
     else:
-        axis = {"type": "log", "dtick": 1, "exponentformat": "none"} if one["log"] else {"nticks": 6}
+        axis: dict[str, Any] = {"nticks": 6}
+        if one["log"]:
+            # Less than two powers of ten: marks between them, too.
+            axis = {"type": "log", "dtick": 1 if one["high"] / one["low"] >= 100 else "D2", "exponentformat": "none"}
         figure.update_xaxes(title=shortened(one["name"]), **axis)
         figure.update_yaxes(title=title, nticks=6)
     return figure
@@ -199,27 +199,24 @@ def _kind(row: dict[str, Any], best: int) -> str:
 
 
 def costs_figure(costs: dict[str, Any], objective: str) -> go.Figure:
-    """A dot per set of encoders: the milliseconds that a clip takes against the best score; of many sets the good ones are named."""
+    """A dot per set of encoders with its number: the milliseconds that a clip takes against the best score."""
     figure = make_figure(COSTS_HEIGHT)
-    ordered = sorted(costs["rows"], key=lambda row: float(row["milliseconds"]))
-    for place, row in enumerate(ordered):
+    for number, row in enumerate(costs["rows"], start=1):
         names = " + ".join(row["encoders"])
-        is_named = len(ordered) <= MAX_NAMED or row["is_front"]
         figure.add_scatter(
             x=[row["milliseconds"]],
             y=[row["score"]],
             mode="markers+text",
-            marker={"color": colour_of(row["modalities"]), "size": 12, "opacity": 1 if row["is_front"] else 0.5},
-            text=["<br>".join(textwrap.wrap(names, LABEL_LENGTH)) if is_named else ""],
-            # Neighbours do not write over each other.
-            textposition="bottom center" if place % 2 else "top center",
+            marker={"color": colour_of(row["modalities"]), "size": 12},
+            opacity=1 if row["is_front"] else 0.5,
+            text=[str(number)],
+            textposition="top center",
+            cliponaxis=False,
             name=names,
             hovertemplate=f"trial {row['number']}: %{{y:.3f}}, %{{x:.3g}} ms<extra>{names}</extra>",
         )
     figure.update_xaxes(title=f"encoding a clip: milliseconds of {device_title(costs['device'])}", nticks=6, rangemode="tozero")
-    scores = [row["score"] for row in ordered]
-    spare = 0.15 * (max(scores) - min(scores)) or 0.05
-    figure.update_yaxes(title=f"best {metric_title(objective)}", nticks=6, range=[min(scores) - spare, max(scores) + spare])
+    figure.update_yaxes(title=f"best {metric_title(objective)}", nticks=6)
     return figure
 
 

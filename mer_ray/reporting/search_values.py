@@ -41,11 +41,13 @@ def importances_of(facts: dict[str, Any], trials: Trials) -> dict[str, Any]:
     ranked = sorted(facts["importances"].items(), key=lambda item: -float(item[1]))
     rows = [{"name": name, "share": share} for name, share in ranked]
     unjudged = [name for name in facts["dimensions"] if name not in facts["importances"]]
+    layers = [name for name in unjudged if is_layer(name, facts["dimensions"][name])]
     return {
         "answer": _importances_answer(rows, len(trials.complete)),
         "rows": rows[:MAX_BARS],
         "rest": rows[MAX_BARS:],
-        "unjudged": unjudged,
+        "unjudged": [name for name in unjudged if name not in layers],
+        "num_unjudged_layers": len(layers),
     }
 
 

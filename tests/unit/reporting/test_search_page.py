@@ -106,6 +106,8 @@ def test_answers_are_computed_from_the_trials() -> None:
     )
     assert tables["importances"]["answer"].endswith("then hubert high with 20%. Take it as a hint: only 5 trials are complete.")
     assert tables["importances"]["unjudged"] == ["model.attention.hidden"]
+    assert tables["importances"]["num_unjudged_layers"] == 0
+    assert [(row["encoders"], row["is_front"]) for row in tables["costs"]["rows"]] == [(["clip", "hubert"], True), (["hubert"], True)]
     (hubert,) = tables["layers"]
     assert hubert["answer"] == (
         "high is in 3 of the best 3 trials; with it complete trials are on average 0.200 better (3 with it, 2 without)."
