@@ -18,6 +18,9 @@ SCALE = [[0, COLOURS["audio"]], [0.5, GREY], [1, COLOURS["vision"]]]
 BEST = COLOURS["vision"]
 OTHER = COLOURS["audio"]
 LABEL_LENGTH = 34
+MANY_POWERS, NUM_MARKS = 100, 4
+# More names would lie upon each other; a line through a front of three objectives would go to and fro.
+MAX_NAMED, MAX_JOINED = 15, 2
 
 
 def rows_height(num_rows: int, row_height: int = ROW_HEIGHT) -> int:
@@ -116,13 +119,18 @@ def slice_figure(one: dict[str, Any], objective: str) -> go.Figure:
         figure.update_yaxes(type="category", categoryorder="array", categoryarray=options[::-1], range=[-0.6, len(options) - 0.4])
         figure.update_xaxes(title=title, nticks=6)
     else:
-        axis: dict[str, Any] = {"nticks": 6}
-        if one["log"]:
-            # Less than two powers of ten: marks between them, too.
-            axis = {"type": "log", "dtick": 1 if one["high"] / one["low"] >= 100 else "D2", "exponentformat": "none"}
+        axis = _log_axis(one["low"], one["high"]) if one["log"] else {"nticks": 6}
         figure.update_xaxes(title=shortened(one["name"]), **axis)
         figure.update_yaxes(title=title, nticks=6)
     return figure
+
+
+def _log_axis(low: float, high: float) -> dict[str, Any]:
+    """Marks at powers of ten; where there are few of them, at equal distances."""
+    if high / low >= MANY_POWERS:
+        return {"type": "log", "dtick": 1, "exponentformat": "none"}
+    marks = [low * (high / low) ** (step / NUM_MARKS) for step in range(NUM_MARKS + 1)]
+    return {"type": "log", "tickvals": marks, "ticktext": [shown_value(float(mark)) for mark in marks]}
 
 
 def parallel_figure(parallel: dict[str, Any], objective: str, is_minimised: bool) -> go.Figure:
@@ -148,12 +156,14 @@ def pareto_figure(pareto: dict[str, Any]) -> go.Figure:
     """First objective against the second; the front is named."""
     figure = make_figure(PARETO_HEIGHT)
     first, second = list(pareto["objectives"])[:2]
+    num_front = sum(row["is_front"] for row in pareto["rows"])
+    parts = [*(["lines"] if len(pareto["objectives"]) <= MAX_JOINED else []), *(["text"] if num_front <= MAX_NAMED else [])]
     for is_front, marker in ((False, {"color": GREY, "size": 8, "symbol": "circle-open"}), (True, {"color": BEST, "size": 12})):
         some = sorted((row for row in pareto["rows"] if row["is_front"] is is_front), key=lambda row: float(row["values"][second]))
         figure.add_scatter(
             x=[row["values"][second] for row in some],
             y=[row["values"][first] for row in some],
-            mode="lines+markers+text" if is_front else "markers",
+            mode="+".join(["markers", *parts]) if is_front else "markers",
             line={"color": BEST, "width": 1.5, "dash": "dot"},
             marker=marker,
             text=[str(row["number"]) for row in some] if is_front else None,
