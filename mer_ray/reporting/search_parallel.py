@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from mer_ray.reporting.search_trials import Trials
-from mer_ray.reporting.search_values import shown_value
+from mer_ray.reporting.search_values import is_layer, shown_value
 from mer_ray.reporting.words import metric_title
 from mer_ray.tuning.records import TrialRecord, pareto_front
 
@@ -16,9 +16,10 @@ NUM_MARKS = 4
 
 def parallel_of(facts: dict[str, Any], trials: Trials) -> dict[str, Any]:
     """An axis per parameter, the most important ones; `places` of the complete trials (best first), and what marks of the axis say."""
-    names = sorted(facts["dimensions"], key=lambda name: -float(facts["importances"].get(name, 0.0)))
+    dimensions, importances = facts["dimensions"], facts["importances"]
+    names = sorted(dimensions, key=lambda name: (-float(importances.get(name, 0.0)), is_layer(name, dimensions[name])))
     varied = [name for name in names if len({shown_value(record.params.get(name)) for record in trials.complete}) > 1]
-    axes = [_axis(name, facts["dimensions"][name], trials.complete) for name in varied[:MAX_AXES]]
+    axes = [_axis(name, dimensions[name], trials.complete) for name in varied[:MAX_AXES]]
     return {"axes": axes, "scores": [trials.score(record) for record in trials.complete], "num_left_out": len(varied) - len(axes)}
 
 
