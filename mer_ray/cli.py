@@ -322,9 +322,10 @@ def evaluate(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN... | SEARCH")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The HTML page (report.html), or the table's file.", show_default=False)
+        Path | None,
+        typer.Option("--out", "-o", help="The HTML page (report.html; a search's in its folder), or the table's file.", show_default=False),
     ] = None,
     metric: Annotated[
         str | None, typer.Option("--metric", help="What orders the runs: weighted_f1 (or the first of --metrics), uar, ...")
@@ -343,7 +344,7 @@ def report(
     ] = None,
     costs: Annotated[bool, typer.Option("--costs", help="Add seeds, parameters, time, memory and losses to the table.")] = False,
 ) -> None:
-    """Write one self-contained HTML page about runs, or one table for a paper."""
+    """Write one self-contained HTML page about runs or about a search, or one table for a paper."""
     from mer_ray.workflow.verbs import VERBS
 
     verb = VERBS["report"]
@@ -351,7 +352,9 @@ def report(
     given |= {"table": table, "reference": reference, "metrics": metrics.split(",") if metrics else None}
     given |= {"baseline": baseline, "costs": costs or None}
     config = parse_config(verb.config_class, {key: value for key, value in given.items() if value is not None}, "mer-ray report")
-    if table is None:
+    from mer_ray.reporting.search_report import is_search
+
+    if table is None or is_search(config):
         _show(verb.run(config), _console())
     else:
         _print_table(config, to_file=out is not None)

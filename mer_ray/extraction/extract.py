@@ -16,6 +16,7 @@ from mer_ray.extraction.ray_pipeline import ask_machines, run_shards
 from mer_ray.extraction.shard_encoder import is_over
 from mer_ray.extraction.shards import cut_shards
 from mer_ray.extraction.summary import ExtractSummary
+from mer_ray.store.encoder_cost import note_cost
 from mer_ray.store.failures import read_failures
 from mer_ray.store.layout import open_store
 from mer_ray.store.lease import Leases, hold_leases
@@ -75,6 +76,10 @@ def _run(plan: ExtractionPlan, config: ExtractConfig, summary: ExtractSummary, l
         label = "extract" if len(passes) == 1 else f"extract {number}/{len(passes)}"
         _run_pass(label, plan, chosen.keys, config, cap_by_sample(plan, chosen.keys, config, layout), summary, leases, stop_at)
         summary.count_money(perf_counter() - start_s, config.price_per_gpu_hour)
+    leases.check()
+    for key in plan.keys:
+        if (cost := summary.cost_of(key, layout)) is not None:
+            note_cost(open_store(config.store), plan.facts.corpus, key, cost)
 
 
 def _run_pass(

@@ -156,8 +156,10 @@ class ShardEncoder:
                     (item, inputs) for item, inputs in zip(decoded.shard.clips, decoded.inputs, strict=True) if key in item.input_hashes
                 ]
                 if pairs:
+                    start_s = time.perf_counter()
                     outcomes = self._encode(key, [inputs[self.configs[key].wanted_format] for _, inputs in pairs])
                     encoded.outcomes[key] = list(zip([item for item, _ in pairs], outcomes, strict=True))
+                    report.encode_s[key] = time.perf_counter() - start_s
             real, padded = self.padding()
             report.real_units, report.padded_units = real - before[0], padded - before[1]
         return encoded

@@ -24,8 +24,8 @@ class ShardReport:
 
     `lacking` counts those of `done` whose clip lacks the modality, or any face; `silent` those that were to get noise and are silent,
     so that they stay as they are.
-    `real_units` and `padded_units` count what went through the networks. `is_left` tells that the budget was spent before the
-    shard was begun.
+    `encode_s` are the seconds of the stage `encode` per encoder key. `real_units` and `padded_units` count what went through the
+    networks. `is_left` tells that the budget was spent before the shard was begun.
     """
 
     num_clips: int
@@ -36,6 +36,7 @@ class ShardReport:
     silent: dict[str, int] = field(default_factory=dict)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     seconds: dict[Stage, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    encode_s: dict[str, float] = field(default_factory=dict)
     real_units: int = 0
     padded_units: int = 0
     started_at: float = 0.0

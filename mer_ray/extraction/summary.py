@@ -12,6 +12,7 @@ from mer_ray.core.table import Table
 from mer_ray.extraction.layout import Layout
 from mer_ray.extraction.plan import ExtractionPlan
 from mer_ray.extraction.shard_report import STAGES, ShardReport, Stage
+from mer_ray.store.encoder_cost import EncoderCost
 
 MAX_SHOWN_FAILURES = 100
 MAX_PRINTED_FAILURES = 10
@@ -24,7 +25,7 @@ class ExtractSummary:
     `done` and `failed` are of this run, `lacking` those of `done` whose clip lacks the modality or any face, `silent` those that got
     no noise because they are silent, `skipped` of runs before, `standing` all failures of present inputs; `degraded` says what the
     media of a key suffered. `work_s` runs from the first shard's start to the last shard's end of each pass; `seconds` of the stages
-    are summed over all workers, `capacity_s` is what they could have worked.
+    are summed over all workers, `capacity_s` is what they could have worked; `encode_s` are those of the stage `encode` by key.
     """
 
     done: dict[str, int]
@@ -51,6 +52,7 @@ class ExtractSummary:
     wall_s: float = 0.0
     work_s: float = 0.0
     seconds: dict[Stage, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    encode_s: dict[str, float] = field(default_factory=dict)
     capacity_s: dict[Stage, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
 
     @property
@@ -79,6 +81,7 @@ class ExtractSummary:
             self.done[key] += report.done[key]
             self.failed[key] += report.failed[key]
             self.lacking[key] = self.lacking.get(key, 0) + report.lacking[key]
+            self.encode_s[key] = self.encode_s.get(key, 0.0) + report.encode_s[key]
         for key, num_silent in report.silent.items():
             self.silent[key] = self.silent.get(key, 0) + num_silent
         # The store has all of them; the summary shows enough to see what is wrong, and stays small for a million clips.
@@ -104,6 +107,14 @@ class ExtractSummary:
         for stage in STAGES:
             decodes = layout.num_decode_tasks and stage in ("fetch", "decode")
             self.capacity_s[stage] += work_s * (layout.num_decode_tasks if decodes else layout.num_actors)
+
+    def cost_of(self, key: str, layout: Layout) -> EncoderCost | None:
+        """What an encoder took of the device that the layout gives to an actor; None where it computed nothing."""
+        num_clips = self.done[key] - self.lacking.get(key, 0)
+        if not num_clips:
+            return None
+        share = layout.gpus_per_actor or layout.threads_per_actor
+        return EncoderCost(device=layout.device, num_clips=num_clips, device_s=self.encode_s[key] * share)
 
     def to_json(self) -> dict[str, Any]:
         """All fields with versions and hardware."""

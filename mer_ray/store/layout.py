@@ -1,6 +1,6 @@
 """Where everything lies in a store, and the file system it lies on.
 
-<store>/<corpus>/features/<key>/part-<hash>.parquet, _encoder.json, and _plugin.py of an encoder of the user
+<store>/<corpus>/features/<key>/part-<hash>.parquet, _encoder.json, _cost.json, and _plugin.py of a user's
 <store>/<corpus>/failures/<key>/part-<hash>.parquet
 """
 
@@ -19,8 +19,9 @@ PartKind = Literal["features", "failures"]
 
 RECORD_NAME = "_encoder.json"
 PLUGIN_NAME = "_plugin.py"
+COST_NAME = "_cost.json"
 # What lies beside the parts and tells how they were made.
-DESCRIPTION_NAMES = (RECORD_NAME, PLUGIN_NAME)
+DESCRIPTION_NAMES = (RECORD_NAME, PLUGIN_NAME, COST_NAME)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Store:
     def plugin_path(self, corpus: str, key: str) -> str:
         """The path of the code of an encoder that is a plug-in."""
         return f"{self.part_folder(corpus, key, 'features')}/{PLUGIN_NAME}"
+
+    def cost_path(self, corpus: str, key: str) -> str:
+        """The path of what an encoder took to compute."""
+        return f"{self.part_folder(corpus, key, 'features')}/{COST_NAME}"
 
     def locate(self, path: str) -> str:
         """A path of this store as a person would type it."""

@@ -1,6 +1,7 @@
 """From a search's config to a training's: what may be searched, and whether what is drawn can be trained."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from mer_ray.core.config import parse_config
 from mer_ray.core.errors import ConfigError
 from mer_ray.objectives import metric_names
 from mer_ray.training.config import FoldsProtocol, TrainConfig
-from mer_ray.tuning.space import Dimension, Space, parse_space
+from mer_ray.tuning.records import TrialRecord
+from mer_ray.tuning.space import Dimension, Space, find_mappings, parse_space
 
 WHERE = "train"
 # Trials write nothing.
@@ -56,6 +58,19 @@ def to_training(drawn: Mapping[str, Any], out: Path = NOWHERE) -> TrainConfig:
 
     """
     return parse_config(TrainConfig, {**drawn, "out": str(out)}, WHERE)
+
+
+def settle_record(record: TrialRecord, space: Space) -> TrialRecord:
+    """A trial with its parameters as they acted, and the layers that it reads of each encoder; one that still runs stays as it is."""
+    if not record.is_finished:
+        return record
+    params = space.settle(record.params)
+    inputs: dict[str, list[str]] = {}
+    for stream in find_mappings(space.fill(lambda dimension: params[dimension.name]).get("inputs"), "encoder"):
+        layers = stream.get("layers", "all")
+        seen = inputs.setdefault(str(stream["encoder"]), [])
+        seen += [name for name in ([layers] if isinstance(layers, str) else map(str, layers)) if name not in seen]
+    return replace(record, params=params, inputs=inputs)
 
 
 def sample_draws(space: Space, seed: int, count: int) -> Iterator[dict[str, Any]]:

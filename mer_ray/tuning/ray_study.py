@@ -348,6 +348,7 @@ def _to_record(trial: FrozenTrial, objectives: Sequence[str]) -> TrialRecord:
         curve=dict(sorted(trial.intermediate_values.items())),
         seconds=float(trial.user_attrs.get(SECONDS, 0.0)),
         reason=trial.user_attrs.get(REASON),
+        stands_for=trial.user_attrs.get(AGAIN_OF, trial.number),
         started_s=None if started is None else started.timestamp(),
         ended_s=None if ended is None else ended.timestamp(),
     )

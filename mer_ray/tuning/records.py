@@ -13,7 +13,9 @@ TrialStateName = Literal["complete", "pruned", "failed", "running"]
 class TrialRecord:
     """One trial: `values` by objective (of complete ones), all `scores` of its last step, the `curve` of the first objective by step.
 
-    `started_s` and `ended_s` in seconds since 1970.
+    `started_s` and `ended_s` in seconds since 1970. `stands_for` is the number of the trial that a killed search left behind and that this
+    one repeats, else its own.
+    `inputs`: the layers that it reads by encoder; a study does not know them, trials.parquet does.
     """
 
     number: int
@@ -26,6 +28,8 @@ class TrialRecord:
     reason: str | None = None
     started_s: float | None = None
     ended_s: float | None = None
+    stands_for: int | None = None
+    inputs: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:

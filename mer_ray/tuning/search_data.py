@@ -15,6 +15,7 @@ from mer_ray.core.config import digest_of, parse_config
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.progress import track
 from mer_ray.store.catalog import resolve_encoder
+from mer_ray.store.encoder_cost import EncoderCost, find_cost
 from mer_ray.store.layout import open_store
 from mer_ray.store.record import EncoderRecord
 from mer_ray.training.config import TrainConfig
@@ -26,12 +27,13 @@ from mer_ray.tuning.space import find_mappings, possible_values
 
 @dataclass(frozen=True)
 class SearchData:
-    """`clips` without streams, and by the name that inputs give it each encoder's record and features."""
+    """`clips` without streams, and by the name that inputs give it each encoder's record, features and measured cost."""
 
     clips: TrainingData
     records: dict[str, EncoderRecord]
     features: dict[str, EncoderFeatures]
     num_failed: dict[str, int]
+    costs: dict[str, EncoderCost | None]
 
     def of(self, config: TrainConfig) -> TrainingData:
         """What a training of this config reads.
@@ -87,7 +89,8 @@ def read_search_data(raw: Mapping[str, Any], config: TrainConfig, where: str) ->
             if read.failed:
                 num_failed[record.key] = len(read.failed)
             bar.advance()
-    return SearchData(clips, records, features, num_failed)
+    costs = {name: find_cost(store, clips.corpus, record.key) for name, record in records.items()}
+    return SearchData(clips, records, features, num_failed, costs)
 
 
 def _possible_streams(raw: Mapping[str, Any], where: str) -> list[StreamConfig]:

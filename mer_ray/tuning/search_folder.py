@@ -2,10 +2,11 @@
 
 <out>/config.yaml                    what was asked for
 <out>/study.sqlite                   all trials, unless the storage is elsewhere
-<out>/trials.parquet                 a row per trial: state, values, parameters, seconds, reason
+<out>/trials.parquet                 a row per trial: state, values, parameters as they acted, layers read, seconds, reason
 <out>/best.yaml                      the best trial as a config of `train`
 <out>/best/, <out>/start/            the run of the best, and of the first start, with the final seeds
-<out>/search.json                    what came out (last: its existence means the search is complete)
+<out>/search.json                    what came out (its existence means the search is complete)
+<out>/report.html                    the page about it, made from search.json and trials.parquet
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mer_ray.core.artefacts import write_json, write_text
 from mer_ray.core.config import dump_yaml
@@ -23,6 +25,21 @@ from mer_ray.training.config import TrainConfig
 from mer_ray.training.predictions_table import write_table
 from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.records import TrialRecord
+
+WRITE_ANEW = "delete search.json and write it again with `mer-ray tune CONFIG --resume`"
+TRIALS_SCHEMA = pa.schema(
+    [
+        ("number", pa.int32()),
+        ("state", pa.string()),
+        ("values", pa.string()),
+        ("params", pa.string()),
+        ("inputs", pa.string()),
+        ("scores", pa.string()),
+        ("curve", pa.string()),
+        ("seconds", pa.float64()),
+        ("reason", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,11 @@ class SearchFolder:
     def trials_path(self) -> Path:
         """trials.parquet."""
         return self.root / "trials.parquet"
+
+    @property
+    def page_path(self) -> Path:
+        """report.html."""
+        return self.root / "report.html"
 
     def write_config(self, config: TuneConfig) -> None:
         """config.yaml."""
@@ -81,6 +103,7 @@ class SearchFolder:
                 "state": record.state,
                 "values": json.dumps(record.values),
                 "params": json.dumps(record.params),
+                "inputs": json.dumps(record.inputs),
                 "scores": json.dumps(record.scores),
                 "curve": json.dumps(list(record.curve.items())),
                 "seconds": record.seconds,
@@ -88,6 +111,26 @@ class SearchFolder:
             }
             for record in records
         ]
-        names = [(name, pa.string()) for name in ("state", "values", "params", "scores", "curve", "reason")]
-        schema = pa.schema([("number", pa.int32()), *names[:5], ("seconds", pa.float64()), names[5]])
-        write_table(self.trials_path, pa.Table.from_pylist(rows, schema=schema))
+        write_table(self.trials_path, pa.Table.from_pylist(rows, schema=TRIALS_SCHEMA))
+
+    def read_trials(self) -> list[TrialRecord]:
+        """trials.parquet.
+
+        Raises:
+            RunError: the file is not there, or is no table of trials of this version.
+
+        """
+        try:
+            table = pq.read_table(self.trials_path)
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(f"{self.trials_path}: cannot be read ({error}); {WRITE_ANEW}") from error
+        if not table.schema.equals(TRIALS_SCHEMA):
+            columns = ", ".join(table.column_names)
+            raise RunError(f"{self.trials_path}: not a table of trials of this version (columns {columns}); {WRITE_ANEW}")
+        return [_to_record(row) for row in table.to_pylist()]
+
+
+def _to_record(row: dict[str, Any]) -> TrialRecord:
+    parsed = {name: json.loads(row[name]) for name in ("values", "params", "inputs", "scores")}
+    curve = {int(step): float(score) for step, score in json.loads(row["curve"])}
+    return TrialRecord(number=row["number"], state=row["state"], curve=curve, seconds=row["seconds"], reason=row["reason"], **parsed)

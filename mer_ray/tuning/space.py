@@ -105,6 +105,11 @@ class Dimension:
     options: tuple[Scalar, ...] = ()
     is_conditional: bool = False
 
+    def facts(self) -> dict[str, Any]:
+        """For search.json."""
+        what = {"options": list(self.options)} if self.kind == "choice" else {"low": self.low, "high": self.high, "log": self.log}
+        return {"kind": self.kind, **what, "step": self.step, "is_conditional": self.is_conditional}
+
     def check(self, value: Any) -> None:
         """Refuse a value that cannot be drawn.
 

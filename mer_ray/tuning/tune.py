@@ -11,7 +11,7 @@ from mer_ray.core.table import Table
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.data_checks import check_fit
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.draws import sample_draws, to_training
+from mer_ray.tuning.draws import sample_draws, settle_record, to_training
 from mer_ray.tuning.final import compare_runs, train_finally
 from mer_ray.tuning.records import TrialRecord, best_of, pareto_front
 from mer_ray.tuning.search_data import SearchData, read_search_data
@@ -68,7 +68,7 @@ def tune(config: TuneConfig) -> SearchSummary:
             lambda drawn: to_training(drawn).model_dump(mode="json"),
             use_gpu=sample.device != "cpu",
         )
-        records = study.records()
+        records = [settle_record(record, space) for record in study.records()]
         folder.write_trials(records)
         importances = study.importances()
         spent = study.spent
@@ -153,21 +153,23 @@ def _finish(
         "corpus": data.clips.corpus,
         "objectives": dict(zip(config.objectives, config.directions, strict=True)),
         "counts": {state: sum(record.state == state for record in records) for state in ("complete", "pruned", "failed")},
-        "best": _record_facts(best, space),
+        "best": _record_facts(best),
         "pareto": [record.number for record in pareto_front(records, dict(zip(config.objectives, config.directions, strict=True)))],
         "final": final.facts(),
         "optimism": best.values[objective] - final.mean,
+        "num_starts": len(config.starts),
         "start": None,
-        "dimensions": {dimension.name: _range(dimension) for dimension in space.dimensions.values()},
+        "encoders": {name: _encoder_facts(data, name) for name in data.records},
+        "dimensions": {dimension.name: dimension.facts() for dimension in space.dimensions.values()},
         "versions": versions(),
         "hardware": hardware(),
         "git": git_revision(),
     }
-    start = next((record for record in records if record.number == 0), None) if config.starts else None
-    if start is not None and start.number != best.number:
+    start = next((record for record in records if record.stands_for == 0), None) if config.starts else None
+    if start is not None and start.state != "failed" and start.number != best.number:
         started = train_finally(_training_of(config, space, start, "start"), objective)
         gain = compare_runs(started, final, objective, data.clips.task.classes, data.clips.task.values)
-        facts["start"] = {**_record_facts(start, space), "final": started.facts(), "gain": dict(gain)}
+        facts["start"] = {**_record_facts(start), "final": started.facts(), "gain": dict(gain)}
     return facts
 
 
@@ -176,9 +178,14 @@ def _training_of(config: TuneConfig, space: Space, record: TrialRecord, name: st
     return drawn.model_copy(update={"seeds": list(config.final_seeds)})
 
 
-def _record_facts(record: TrialRecord, space: Space) -> dict[str, Any]:
-    params = space.settle(record.params)
-    return {"number": record.number, "values": record.values, "params": params, "scores": record.scores, "seconds": record.seconds}
+def _encoder_facts(data: SearchData, name: str) -> dict[str, Any]:
+    record, cost = data.records[name], data.costs[name]
+    measured = None if cost is None else {**cost.model_dump(), "milliseconds_per_clip": cost.milliseconds_per_clip}
+    return {"key": record.key, "modality": record.modality, "layers": record.layers, "cost": measured}
+
+
+def _record_facts(record: TrialRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in ("number", "values", "params", "scores", "seconds")}
 
 
 def _range(dimension: Dimension) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mer_ray.core.config import Config
@@ -29,10 +30,13 @@ from mer_ray.reporting.paper_report import write_paper_report
 from mer_ray.reporting.probe_page import write_probe_page
 from mer_ray.reporting.report import ReportConfig, write_report
 from mer_ray.reporting.robustness_page import write_robustness_page
+from mer_ray.reporting.search_page import write_search_page
+from mer_ray.reporting.search_report import is_search, search_page_path, write_search_report
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.plan import plan_training, state_of_training
 from mer_ray.training.train import train
 from mer_ray.tuning.config import TuneConfig
+from mer_ray.tuning.search_folder import SearchFolder
 from mer_ray.tuning.tune import plan_search, tune
 
 ConfigType = TypeVar("ConfigType", bound=Config)
@@ -131,8 +135,25 @@ def _evaluate(config: EvaluateConfig) -> list[Table]:
         return evaluate(config).tables()
     summary = evaluate_robustness(config)
     write_robustness_page(summary.facts, config.page_out)
-    *tables, last = summary.tables()
-    return [*tables, replace(last, notes=(*last.notes, f"page: {config.page_out}"))]
+    return _with_page(summary.tables(), config.page_out)
+
+
+def _with_page(tables: list[Table], page: Path) -> list[Table]:
+    *others, last = tables
+    return [*others, replace(last, notes=(*last.notes, f"page: {page}"))]
+
+
+def _tune(config: TuneConfig) -> list[Table]:
+    summary = tune(config)
+    folder = SearchFolder(summary.folder)
+    write_search_page(folder, folder.page_path)
+    return _with_page(summary.tables(), folder.page_path)
+
+
+def _report(config: ReportConfig) -> list[Table]:
+    if is_search(config):
+        return _with_page(write_search_report(config).tables(), search_page_path(config))
+    return (write_paper_report(config) if config.table else write_report(config)).tables()
 
 
 def _evaluate_writes(config: EvaluateConfig) -> list[str]:
@@ -160,7 +181,11 @@ def _plan_bundle(config: BundleConfig) -> list[Table]:
 
 
 def _plan_report(config: ReportConfig) -> list[Table]:
-    return _plan_from("Report", runs=", ".join(map(str, config.runs)), out=config.out)
+    return _plan_from("Report", runs=", ".join(map(str, config.runs)), out=_report_out(config))
+
+
+def _report_out(config: ReportConfig) -> Path:
+    return search_page_path(config) if is_search(config) else config.out
 
 
 VERBS: dict[str, Verb[Any]] = {
@@ -224,7 +249,7 @@ VERBS: dict[str, Verb[Any]] = {
     "tune": Verb(
         "tune",
         TuneConfig,
-        run=lambda config: tune(config).tables(),
+        run=_tune,
         plan=lambda config: [plan_search(config)],
         writes=lambda config: [str(config.out)],
         reads=_finds_its_own_rest,
@@ -264,9 +289,9 @@ VERBS: dict[str, Verb[Any]] = {
     "report": Verb(
         "report",
         ReportConfig,
-        run=lambda config: (write_paper_report(config) if config.table else write_report(config)).tables(),
+        run=_report,
         plan=_plan_report,
-        writes=lambda config: [str(config.out)],
+        writes=lambda config: [str(_report_out(config))],
         reads=_finds_its_own_rest,
         state=lambda config: "is written each time",
     ),

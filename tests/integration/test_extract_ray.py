@@ -27,6 +27,7 @@ from mer_ray.extraction.plan import plan_extraction
 from mer_ray.extraction.shards import cut_shards
 from mer_ray.extraction.synth import synthesise
 from mer_ray.store.catalog import read_done, resolve_encoder
+from mer_ray.store.encoder_cost import find_cost
 from mer_ray.store.failures import read_failures
 from mer_ray.store.layout import open_store
 from mer_ray.store.reader import read_pooled
@@ -90,6 +91,9 @@ def test_every_clip_is_extracted_once_and_a_second_run_has_nothing_to_do(corpus:
     for key in keys_of(config):
         assert done_ids(config, key) == wanted
         assert first.done[key] == NUM_CLIPS
+    costs = {key: find_cost(open_store(config.store), read_manifest(config.manifest).facts.corpus, key) for key in keys_of(config)}
+    assert all(cost.device == "cpu" and cost.device_s >= first.encode_s[key] > 0 for key, cost in costs.items())
+    assert {key: cost.num_clips for key, cost in costs.items()} == {key: NUM_CLIPS - first.lacking[key] for key in costs}
     parts = sorted(Path(config.store).rglob("*.parquet"))
     second = extract(config)
     assert (second.num_clips, set(second.skipped.values())) == (0, {NUM_CLIPS})
@@ -104,6 +108,7 @@ def test_the_summary_counts_media_and_stages(corpus: Path, ray_cluster: None):
     durations = read_manifest(corpus.parent / "manifest.parquet").table["duration_s"]
     assert summary.media_s == pytest.approx(pc.sum(durations).as_py())
     assert min(summary.seconds["decode"], summary.seconds["encode"], summary.seconds["write"], summary.work_s) > 0
+    assert 0 < sum(summary.encode_s.values()) <= summary.seconds["encode"]
     assert summary.limited_by == max(summary.busy, key=lambda stage: summary.busy[stage])
     assert 0 < summary.busy["encode"] <= 1.05
     assert summary.work_s <= summary.wall_s

@@ -1,6 +1,7 @@
 """Searches on a real Ray: trials in actors that are used again, the best trained again, failures told."""
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from mer_ray.tuning.draws import to_training
 from mer_ray.tuning.search_data import read_search_data
 from mer_ray.tuning.trial import run_trial
 from mer_ray.tuning.tune import SearchSummary, tune
+from mer_ray.workflow.verbs import VERBS
 
 pytestmark = pytest.mark.ray
 
@@ -62,6 +64,21 @@ def test_the_best_is_a_complete_trial_with_the_score_of_its_config(corpus, searc
     data = read_search_data(config.train, training, "train")
     *_, last = run_trial(training, data.of(training))
     assert last.scores["weighted_f1"] == pytest.approx(best["values"]["weighted_f1"], abs=1e-6)
+
+
+def test_the_page_of_a_search_shows_all_its_trials(searched):
+    config, summary = searched
+    # Complete already: the verb finds it done, and writes the page.
+    tables = VERBS["tune"].run(config)
+
+    page = (config.out / "report.html").read_text(encoding="utf-8")
+    (data,) = re.findall(r'id="mer-ray-data">(.*?)</script>', page, re.DOTALL)
+    shown = json.loads(data)
+    assert [row["number"] for row in shown["history"]["rows"]] == list(range(10))
+    assert shown["best"][0]["number"] == summary.facts["best"]["number"]
+    assert set(shown["best"][0]["inputs"]) == {"tone", "face"}
+    assert [encoder["cost"] for encoder in shown["costs"]["encoders"]] == [None, None]
+    assert f"page: {config.out / 'report.html'}" in tables[-1].notes
 
 
 def test_best_yaml_trains_to_the_score_that_was_announced(searched, tmp_path):

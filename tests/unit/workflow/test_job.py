@@ -101,9 +101,12 @@ def test_every_job_of_the_repository_is_valid_and_fits_the_schema(path: Path):
 @pytest.mark.parametrize("path", sorted((JOBS / "vavl").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_experiment_of_vavl_takes_the_variables_of_crema_d(path: Path):
     job = load_job(path, ["vars_from=[parts/msp_improv.yaml, parts/crema_d.yaml]"])
-    trainings = [step.config for step in job.steps if step.verb.name == "train"]
-    assert path.stem == "prepare" or trainings
-    assert all(config.out.is_relative_to("out/vavl/crema_d") and not config.values and config.batch_size == 32 for config in trainings)
+    trainings = [step.config.model_dump() for step in job.steps if step.verb.name == "train"]
+    searches = [{"out": step.config.out, **step.config.train} for step in job.steps if step.verb.name == "tune"]
+    assert path.stem == "prepare" or trainings or searches
+    for config in (*trainings, *searches):
+        assert config["out"].is_relative_to("out/vavl/crema_d")
+        assert (config["values"], config["batch_size"]) == ([], 32)
 
 
 def test_the_schema_refuses_an_unknown_key():
