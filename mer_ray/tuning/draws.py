@@ -43,6 +43,9 @@ def check_search(train: Mapping[str, Any], starts: Sequence[Mapping[str, Any]], 
     samples = [to_training(drawn) for drawn in sample_draws(space, seed, NUM_SAMPLES)]
     for number, start in enumerate(starts):
         space.expand_start(start, f"starts.{number}")
+    if samples[0].worker_range[1] > 1 or samples[0].num_parallel_fits > 1:
+        key = "num_workers" if samples[0].worker_range[1] > 1 else "num_parallel_fits"
+        raise ConfigError(f"{WHERE}: {key}: a trial has one worker, trials run side by side; leave it out")
     _check_protocol(samples[0])
     allowed = (*metric_names(samples[0].values), *COSTS)
     unknown = next((name for name in objectives if name not in allowed), None)

@@ -1,9 +1,17 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from searches import search_config
+from training_corpus import TrainingCorpus
+
 from mer_ray.tuning.draws import settle_record
 from mer_ray.tuning.records import TrialRecord
 from mer_ray.tuning.space import parse_space
 
 HUBERT = {"encoder": "hubert", "layers": {"search": "subset", "of": ["low", "high"]}}
 CLIP = {"encoder": "clip", "layers": {"search": "choice", "of": ["all", [-1, -2]]}}
+MISTYPED = {"search": "choice", "of": [{"name": "attention", "hiden": 8}, {"name": "tfn"}]}
 SPACE = parse_space({"inputs": {"search": "subset", "of": [HUBERT, CLIP]}, "epochs": 3}, "train")
 
 
@@ -37,3 +45,45 @@ def test_a_trial_that_still_runs_stays_as_it_is() -> None:
     running = TrialRecord(0, "running", {})
 
     assert settle_record(running, SPACE) is running
+
+
+@pytest.mark.parametrize(
+    ("train", "more", "message"),
+    [
+        ({"store": {"search": "choice", "of": ["a", "b"]}}, {}, "train: store: is the same for all trials, and cannot be searched"),
+        ({"num_workers": 2}, {}, "train: num_workers: a trial has one worker"),
+        ({"protocol": {"name": "folds"}}, {}, "train: protocol.test_folds: required; name the folds that the search never looks at"),
+        ({"protocol": {"name": "splits", "dev": None}}, {}, "train: protocol.dev: required; trials are scored on it"),
+        ({"out": "x"}, {}, "train.out: belongs to the search; leave it out here"),
+        ({"dropuot": 0.1}, {}, "train: dropuot: unknown key"),
+        (
+            {"model": {"search": "choice", "of": [{"name": "attention", "hiden": 8}, {"name": "tfn"}]}},
+            {},
+            "train: model.hiden: unknown key; did you mean 'hidden'?",
+        ),
+        (
+            {},
+            {"objectives": ["valence_mse"], "train.values": []},
+            "objectives: 'valence_mse' is not a metric of this task; allowed: w",
+        ),
+        ({}, {"objectives": ["parameters"]}, "objectives: the first is a metric that announces the best"),
+        (
+            {},
+            {"objectives": ["uar", "parameters"], "pruner": {"name": "asha"}},
+            "pruner: a trial with several objectives has no",
+        ),
+        ({}, {"starts": [{"learning_rat": 0.01}]}, "starts.0: nothing is searched at 'learning_rat'; did you mean 'learning_rate'?"),
+        ({}, {"budget": {"usd": 5}}, "budget.usd: needs price_per_gpu_hour"),
+        ({}, {"storage": "mysql://host"}, "'mysql://host': allowed: journal:PATH, sqlite:PATH, postgresql://"),
+        ({}, {"storage": "postgresql://me:secret@host/db", "study": "s"}, "holds a password"),
+        ({}, {"storage": "postgresql://me@host/db"}, "study: a database holds many searches; name this one"),
+    ],
+)
+def test_what_cannot_be_searched_is_told_when_the_config_is_read(
+    tmp_path: Path, train: dict[str, object], more: dict[str, object], message: str
+) -> None:
+    changes = {key: value for key, value in more.items() if not key.startswith("train.")}
+    with pytest.raises(ValidationError) as caught:
+        search_config(TrainingCorpus(tmp_path, []), train={**train, **({"values": []} if "train.values" in more else {})}, **changes)
+
+    assert message in str(caught.value)
