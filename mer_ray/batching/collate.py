@@ -28,6 +28,7 @@ class ResidentClips:
     emotion_N: Tensor
     values: dict[str, Tensor]
     emotion_probs_NC: Tensor | None = None
+    weight_N: Tensor | None = None
     frames: dict[str, FrameBank] = field(default_factory=dict)
     pooled: dict[str, PooledBank] = field(default_factory=dict)
 
@@ -57,4 +58,5 @@ def collate_labels(clips: ResidentClips, rows_B: Tensor) -> Batch:
         emotion=clips.emotion_N.index_select(0, rows_B),
         values={name: value_N.index_select(0, rows_B) for name, value_N in clips.values.items()},
         emotion_probs=None if clips.emotion_probs_NC is None else clips.emotion_probs_NC.index_select(0, rows_B),
+        weight=None if clips.weight_N is None else clips.weight_N.index_select(0, rows_B),
     )

@@ -36,7 +36,8 @@ class Batch:
 
     `streams[name]` is (B, D) pooled or (B, T, D) frames, zero where absent; `present[name]` bool (B,);
     `frame_masks[name]` bool (B, T) for frame streams, False throughout where absent. Labels: `emotion` int64 (B,) with -1 = unknown;
-    `emotion_probs` float32 (B, C) or None; `values[name]` float32 (B,) with NaN = unknown.
+    `emotion_probs` float32 (B, C) or None; `values[name]` float32 (B,) with NaN = unknown. `weight` float32 (B,): how much each clip counts
+    in the loss, None = all alike.
     """
 
     streams: dict[str, Tensor]
@@ -45,6 +46,7 @@ class Batch:
     values: dict[str, Tensor]
     frame_masks: dict[str, Tensor] = field(default_factory=dict)
     emotion_probs: Tensor | None = None
+    weight: Tensor | None = None
 
     @property
     def num_clips(self) -> int:

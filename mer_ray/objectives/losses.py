@@ -20,19 +20,32 @@ ClassWeights = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt
 
 
 def emotion_loss_sum(
-    logits_BC: Tensor, emotion_B: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+    logits_BC: Tensor,
+    emotion_B: Tensor,
+    class_weights_C: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
+    weight_B: Tensor | None = None,
 ) -> Tensor:
     """Weighted cross entropy over known labels (-1 = unknown); divided by the sum of `emotion_mass`, torch's weighted mean.
+
+    A clip of `weight_B` 2 counts as two clips, in the loss and in the mass.
 
     `focal_gamma` > 0 multiplies each class's share by (1 - p)^gamma (focal loss, Lin et al., 2017, arXiv 1708.02002, equation 4).
     """
     if focal_gamma:
         known_B = emotion_B != UNKNOWN
         one_hot_BC = functional.one_hot(emotion_B.clamp_min(0), logits_BC.shape[1]).to(logits_BC.dtype) * known_B[:, None]
-        return _focal_loss_sum(logits_BC, one_hot_BC, class_weights_C, label_smoothing, focal_gamma)
-    return functional.cross_entropy(
-        logits_BC, emotion_B, weight=class_weights_C, ignore_index=UNKNOWN, reduction="sum", label_smoothing=label_smoothing
+        return _weighed_sum(_focal_loss(logits_BC, one_hot_BC, class_weights_C, label_smoothing, focal_gamma), weight_B)
+    loss = functional.cross_entropy(
+        logits_BC,
+        emotion_B,
+        weight=class_weights_C,
+        ignore_index=UNKNOWN,
+        reduction="sum" if weight_B is None else "none",
+        label_smoothing=label_smoothing,
     )
+    return loss if weight_B is None else _weighed_sum(loss, weight_B)
 
 
 def emotion_mass(emotion_B: Tensor, class_weights_C: Tensor | None = None) -> Tensor:
@@ -42,22 +55,34 @@ def emotion_mass(emotion_B: Tensor, class_weights_C: Tensor | None = None) -> Te
 
 
 def soft_emotion_loss_sum(
-    logits_BC: Tensor, probs_BC: Tensor, class_weights_C: Tensor | None = None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+    logits_BC: Tensor,
+    probs_BC: Tensor,
+    class_weights_C: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
+    weight_B: Tensor | None = None,
 ) -> Tensor:
     """As `emotion_loss_sum`, against soft labels; a row of zeros is unknown. One-hot rows give the same loss."""
     if focal_gamma:
-        return _focal_loss_sum(logits_BC, probs_BC, class_weights_C, label_smoothing, focal_gamma)
+        return _weighed_sum(_focal_loss(logits_BC, probs_BC, class_weights_C, label_smoothing, focal_gamma), weight_B)
     loss_B = functional.cross_entropy(logits_BC, probs_BC, weight=class_weights_C, reduction="none", label_smoothing=label_smoothing)
-    return (loss_B * (probs_BC.sum(dim=1) > 0)).sum()
+    return _weighed_sum(loss_B * (probs_BC.sum(dim=1) > 0), weight_B)
 
 
-def _focal_loss_sum(logits_BC: Tensor, probs_BC: Tensor, class_weights_C: Tensor | None, label_smoothing: float, gamma: float) -> Tensor:
+def _weighed_sum(loss: Tensor, weight_B: Tensor | None) -> Tensor:
+    """The sum of losses (B,) or (B, C) over clips, each times its weight."""
+    if weight_B is None:
+        return loss.sum()
+    return (loss * (weight_B if loss.dim() == 1 else weight_B[:, None])).sum()
+
+
+def _focal_loss(logits_BC: Tensor, probs_BC: Tensor, class_weights_C: Tensor | None, label_smoothing: float, gamma: float) -> Tensor:
     """Against soft labels the sum over classes of their focal losses by their shares (our choice, as is smoothing before it)."""
     known_B1 = probs_BC.sum(dim=1, keepdim=True) > 0
     wanted_BC = (probs_BC * (1 - label_smoothing) + label_smoothing / logits_BC.shape[1]) * known_B1
     log_probs_BC = functional.log_softmax(logits_BC, dim=1)
     loss_BC = -wanted_BC * (1 - log_probs_BC.exp()).clamp_min(0).pow(gamma) * log_probs_BC
-    return (loss_BC if class_weights_C is None else loss_BC * class_weights_C).sum()
+    return loss_BC if class_weights_C is None else loss_BC * class_weights_C
 
 
 def soft_emotion_mass(probs_BC: Tensor, class_weights_C: Tensor | None = None) -> Tensor:
@@ -65,16 +90,16 @@ def soft_emotion_mass(probs_BC: Tensor, class_weights_C: Tensor | None = None) -
     return (probs_BC if class_weights_C is None else probs_BC * class_weights_C).sum(dim=1)
 
 
-def value_loss_sum(predicted_B: Tensor, label_B: Tensor) -> Tensor:
+def value_loss_sum(predicted_B: Tensor, label_B: Tensor, weight_B: Tensor | None = None) -> Tensor:
     """Squared error over known labels (NaN = unknown)."""
     error_B = torch.where(torch.isnan(label_B), 0.0, predicted_B - label_B)
-    return error_B.square().sum()
+    return _weighed_sum(error_B.square(), weight_B)
 
 
-def reconstruction_loss_sum(predicted_BD: Tensor, target_BD: Tensor, known_B: Tensor) -> Tensor:
+def reconstruction_loss_sum(predicted_BD: Tensor, target_BD: Tensor, known_B: Tensor, weight_B: Tensor | None = None) -> Tensor:
     """Squared error, mean over dimensions, of the clips that have something to rebuild; `known_B` bool."""
     error_BD = torch.where(known_B[:, None], predicted_BD - target_BD, 0.0)
-    return error_BD.square().mean(dim=1).sum()
+    return _weighed_sum(error_BD.square().mean(dim=1), weight_B)
 
 
 def class_weights(choice: ClassWeights, counts_C: np.ndarray, classes: tuple[str, ...]) -> Tensor | None:

@@ -45,7 +45,8 @@ class LossSettings:
 class Objective(nn.Module):
     """Cross entropy on emotion, a loss on every value, and reconstruction errors; unknown labels take no part.
 
-    A term is a sum over clips divided by their total mass: over parts of a batch, sums and masses add up.
+    A term is a sum over clips divided by their total mass: over parts of a batch, sums and masses add up. A clip's `weight` multiplies
+    both; concordance, which is no sum over clips, does not know it.
 
     `weighting: uncertainty` learns s = log variance of each labelled term: exp(-s) L_emotion + 0.5 exp(-s) L_value + 0.5 s (after Kendall
     & Gal, 2018, arXiv 1705.07115; this form is our choice), where a term without a label in the batch takes no part. A value's term L
@@ -80,10 +81,12 @@ class Objective(nn.Module):
         """The loss sums (T,) of a worker's clips; `taking_part_B` bool, None = all. Concordance `gather`s all workers' predictions."""
         batch, how = _hide(batch, taking_part_B), self.settings
         if batch.emotion_probs is None:
-            emotion = emotion_loss_sum(predictions.logits, batch.emotion, self._class_weights_C, how.label_smoothing, how.focal_gamma)
+            emotion = emotion_loss_sum(
+                predictions.logits, batch.emotion, self._class_weights_C, how.label_smoothing, how.focal_gamma, batch.weight
+            )
         else:
             emotion = soft_emotion_loss_sum(
-                predictions.logits, batch.emotion_probs, self._class_weights_C, how.label_smoothing, how.focal_gamma
+                predictions.logits, batch.emotion_probs, self._class_weights_C, how.label_smoothing, how.focal_gamma, batch.weight
             )
         values = self._value_sums(predictions, batch, gather, num_workers)
         return torch.stack([emotion, *values, *self._reconstruction_sums(predictions, batch, taking_part_B)])
@@ -93,19 +96,19 @@ class Objective(nn.Module):
             return []
         known_B = torch.ones_like(batch.emotion, dtype=torch.bool) if taking_part_B is None else taking_part_B
         rebuilt = [predictions.reconstructions[name] for name in self.reconstructs]
-        return [reconstruction_loss_sum(one.predicted, one.target, known_B) for one in rebuilt]
+        return [reconstruction_loss_sum(one.predicted, one.target, known_B, batch.weight) for one in rebuilt]
 
     def _value_sums(self, predictions: Predictions, batch: Batch, gather: Gather, num_workers: int) -> list[Tensor]:
         if not self.values:
             return []
         if self.settings.value_loss == "mse":
-            return [value_loss_sum(predictions.values[name], batch.values[name]) for name in self.values]
+            return [value_loss_sum(predictions.values[name], batch.values[name], batch.weight) for name in self.values]
         predicted_BV = torch.stack([predictions.values[name] for name in self.values], dim=1)
         label_BV = torch.stack([batch.values[name] for name in self.values], dim=1)
         return list(concordance_sums(predicted_BV, label_BV, gather, num_workers).unbind())
 
     def masses(self, batch: Batch, taking_part_B: Tensor | None = None) -> Tensor:
-        """The mass (B, T) of each clip, from labels and presence alone: its class's weight, or 1; 0 = takes no part."""
+        """The mass (B, T) of each clip, from labels and presence alone: its class's weight, or 1, times its own; 0 = takes no part."""
         batch = _hide(batch, taking_part_B)
         if batch.emotion_probs is None:
             emotion_B = emotion_mass(batch.emotion, self._class_weights_C)
@@ -113,7 +116,8 @@ class Objective(nn.Module):
             emotion_B = soft_emotion_mass(batch.emotion_probs, self._class_weights_C)
         known_B = torch.ones_like(emotion_B) if taking_part_B is None else taking_part_B.float()
         values = [(~torch.isnan(batch.values[name])).float() for name in self.values]
-        return torch.stack([emotion_B, *values, *[known_B] * len(self.reconstructs)], dim=1)
+        masses_BT = torch.stack([emotion_B, *values, *[known_B] * len(self.reconstructs)], dim=1)
+        return masses_BT if batch.weight is None else masses_BT * batch.weight[:, None]
 
     def label_log_variances(self) -> list[float]:
         """The learnt log variance of each labelled term, without its fixed factor, so that it is that of the labels: s - log factor."""

@@ -40,6 +40,8 @@ class DeviceClips:
         self._values = {name: torch.tensor(value_N, device=device) for name, value_N in data.values.items()}
         probs_NC = data.emotion_probs_NC
         self._emotion_probs_NC = None if probs_NC is None else torch.tensor(probs_NC, device=device)
+        weight_N = data.weight_N
+        self._weight_N = None if weight_N is None else torch.tensor(weight_N, device=device)
 
     def normalised(
         self, train_rows: IntArray, kept: Mapping[str, BoolArray] | None = None
@@ -81,7 +83,8 @@ class DeviceClips:
             else:
                 frames[name] = one.bank(found, group_N)
         present = {name: one.present_N for name, one in self._streams.items()}
-        return ResidentClips(streams, present, self._emotion_N, self._values, self._emotion_probs_NC, frames, pooled), statistics
+        of_clips = self._emotion_N, self._values, self._emotion_probs_NC, self._weight_N
+        return ResidentClips(streams, present, *of_clips, frames, pooled), statistics
 
 
 class _DeviceStream:

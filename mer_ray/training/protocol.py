@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mer_ray.core.errors import RunError
+from mer_ray.core.media_types import BoolArray
 from mer_ray.core.seeding import derive_seed
 from mer_ray.training.config import FoldsProtocol, SplitsProtocol
 from mer_ray.training.training_data import IntArray, TrainingData
@@ -100,6 +101,12 @@ def _fold_partitions(protocol: FoldsProtocol, data: TrainingData, folds: Sequenc
     return found
 
 
+def _in_training(of_split_N: BoolArray, data: TrainingData) -> BoolArray:
+    """The labelled clips of the training split, and those that train with them."""
+    taken_N = of_split_N if data.also_train_N is None else of_split_N | data.also_train_N
+    return taken_N & data.is_labelled
+
+
 def _split_partition(protocol: SplitsProtocol, data: TrainingData) -> Partition:
     splits_N = np.asarray(data.splits, dtype=object)
     available = sorted({split for split in data.splits if split is not None})
@@ -108,7 +115,7 @@ def _split_partition(protocol: SplitsProtocol, data: TrainingData) -> Partition:
             raise RunError(f"protocol: the manifest has no split {name!r}; it has {', '.join(available) or 'none'}")
     return Partition(
         None,
-        np.flatnonzero((splits_N == protocol.train) & data.is_labelled),
+        np.flatnonzero(_in_training(splits_N == protocol.train, data)),
         None if protocol.dev is None else np.flatnonzero(splits_N == protocol.dev),
         {name: np.flatnonzero(splits_N == name) for name in protocol.test},
     )

@@ -1,5 +1,6 @@
 """The fits of a run in parallel on a cluster, a worker each."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -20,30 +21,35 @@ from mer_ray.training.training_data import TrainingData
 from mer_ray.training.worker import make_worker
 
 
-def run_fits_in_parallel(config: TrainConfig, data: TrainingData, folder: RunFolder) -> None:
-    """Train at most `num_parallel_fits` at once, one CPU and, where there are GPUs, a share of one each; the folder is one all nodes see.
+def run_fits_in_parallel(runs: Sequence[tuple[TrainConfig, TrainingData, RunFolder]]) -> None:
+    """Train at most `num_parallel_fits` at once, one CPU and, where there are GPUs, a share of one each; the folders are those all nodes see.
+
+    Several runs share the cluster by the settings of the first.
 
     Raises:
         ClusterError: no cluster, or one whose workers die.
         RunError: as `run_fits`.
 
     """
-    found = partitions(config.protocol, data)
-    names = fit_names(config, found)
-    with ray_session(), track(f"train {folder.root.name}", len(names), "fits") as bar:
-        share = _gpu_share(config)
-        task = ray.remote(num_cpus=1, num_gpus=share, max_retries=config.max_failures)(_run_unit)
-        arguments = config, ray.put(data), folder, "cuda" if share else "cpu"
-        waiting, running = units(config, found, folder), dict[Any, list[FitName]]()
-        bar.advance(len(names) - sum(map(len, waiting)))
+    how = runs[0][0]
+    names = [fit_names(config, partitions(config.protocol, data)) for config, data, _ in runs]
+    label = ", ".join(folder.root.name for _, _, folder in runs)
+    with ray_session(), track(f"train {label}", sum(map(len, names)), "fits") as bar:
+        share = _gpu_share(how)
+        task = ray.remote(num_cpus=1, num_gpus=share, max_retries=how.max_failures)(_run_unit)
+        arguments = [(config, ray.put(data), folder, "cuda" if share else "cpu") for config, data, folder in runs]
+        waiting = [(n, unit) for n, (config, data, folder) in enumerate(runs) for unit in units(config, partitions(config.protocol, data), folder)]
+        running = dict[Any, tuple[int, list[FitName]]]()
+        bar.advance(sum(map(len, names)) - sum(len(unit) for _, unit in waiting))
         while waiting or running:
-            while waiting and len(running) < config.num_parallel_fits:
-                unit = waiting.pop(0)
-                running[task.remote(*arguments, unit)] = unit
+            while waiting and len(running) < how.num_parallel_fits:
+                number, unit = waiting.pop(0)
+                running[task.remote(*arguments[number], unit)] = number, unit
             (done,), _ = ray.wait(list(running))
             _finish(done)
-            bar.advance(len(running.pop(done)))
-            write_curves(folder, names)
+            number, unit = running.pop(done)
+            bar.advance(len(unit))
+            write_curves(runs[number][2], names[number])
 
 
 def units(config: TrainConfig, found: list[Partition], folder: RunFolder) -> list[list[FitName]]:

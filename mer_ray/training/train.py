@@ -1,6 +1,7 @@
 """The verb `train`: a config -> a finished run folder."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,26 +75,55 @@ def train(config: TrainConfig) -> RunSummary:
 
 def train_on(config: TrainConfig, data: TrainingData, start_s: float) -> RunSummary:
     """As `train`, on data that is loaded; paths in the config are absolute."""
+    return train_several([(config, data)], start_s)[0]
+
+
+def train_several(wanted: Sequence[tuple[TrainConfig, TrainingData]], start_s: float) -> list[RunSummary]:
+    """As `train_on`, several runs with one `num_parallel_fits`: above 1, the fits of all of them share the cluster."""
+    opened = [_open(config, data) for config, data in wanted]
+    left = [run for run in opened if not run.folder.is_complete]
+    if left and left[0].config.num_parallel_fits > 1:
+        # Ray is loaded where it is used only.
+        from mer_ray.training.ray_fits import run_fits_in_parallel
+
+        run_fits_in_parallel([(run.config, run.data, run.folder) for run in left])
+    else:
+        for run in left:
+            _run_fits(run)
+    ended = {run.folder.root: _finish(run.config, run.data, run.folder, run.found, start_s) for run in left}
+    return [ended.get(run.folder.root) or _read(run.folder) for run in opened]
+
+
+@dataclass(frozen=True)
+class _OpenRun:
+    config: TrainConfig
+    data: TrainingData
+    folder: RunFolder
+    found: list[Partition]
+
+
+def _open(config: TrainConfig, data: TrainingData) -> _OpenRun:
     found = partitions(config.protocol, data)
     check_fit(config, data, found)
     folder = RunFolder(config.out)
     config = _with_known_precision(config)
     identity = identity_of(config, data=data.digest(), precision=config.precision)
     folder.open(config, identity, describe_run(config, data, identity, found))
-    if folder.is_complete:
-        return RunSummary(folder.root, folder.read_facts(), folder.read_scores()["splits"], was_complete=True)
-    # Ray is loaded where it is used only.
-    if config.num_parallel_fits > 1:
-        from mer_ray.training.ray_fits import run_fits_in_parallel
+    return _OpenRun(config, data, folder, found)
 
-        run_fits_in_parallel(config, data, folder)
-    elif config.worker_range[1] > 1:
+
+def _read(folder: RunFolder) -> RunSummary:
+    return RunSummary(folder.root, folder.read_facts(), folder.read_scores()["splits"], was_complete=True)
+
+
+def _run_fits(run: _OpenRun) -> None:
+    if run.config.worker_range[1] > 1:
+        # Ray is loaded where it is used only.
         from mer_ray.training.ray_trainer import run_fits_on_ray
 
-        run_fits_on_ray(config, data, folder)
+        run_fits_on_ray(run.config, run.data, run.folder)
     else:
-        run_fits(config, make_worker(config, data, Communicator(), choose_device(config)), folder)
-    return _finish(config, data, folder, found, start_s)
+        run_fits(run.config, make_worker(run.config, run.data, Communicator(), choose_device(run.config)), run.folder)
 
 
 def _with_known_precision(config: TrainConfig) -> TrainConfig:

@@ -23,7 +23,8 @@ class TrainingData:
 
     `emotion_N` has -1 = unknown, `folds_N` -1 = none, `values[name]` NaN = unknown, `emotion_probs_NC` a row of zeros = unknown
     (None where the corpus has no soft labels); `num_failed[encoder]` clips could not be extracted and count as lacking the modality.
-    `label_maps` and `corrections`: what the manifest's facts say of where its labels come from.
+    `label_maps` and `corrections`: what the manifest's facts say of where its labels come from. `weight_N`: how much each clip counts in
+    the loss, None = all alike. `also_train_N`: clips outside the training split that train all the same, with the soft labels they have.
     """
 
     corpus: str
@@ -39,6 +40,8 @@ class TrainingData:
     num_failed: dict[str, int] = field(default_factory=dict)
     label_maps: dict[str, dict[str, str | None]] | None = None
     corrections: tuple[str, ...] | None = None
+    weight_N: FloatArray | None = None
+    also_train_N: BoolArray | None = None
 
     @property
     def num_clips(self) -> int:
@@ -69,12 +72,10 @@ class TrainingData:
         return shares_NC
 
     def class_counts(self, rows: IntArray) -> FloatArray:
-        """Labelled clips per class (C,); soft labels count by their shares."""
-        if self.emotion_probs_NC is not None:
-            counts_C: FloatArray = self.emotion_probs_NC[rows].sum(axis=0)
-            return counts_C
-        known_N = self.emotion_N[rows]
-        return np.bincount(known_N[known_N >= 0], minlength=len(self.task.classes)).astype(np.float32)
+        """Labelled clips per class (C,); soft labels count by their shares, clips by their weights."""
+        shares_NC = self.class_shares[rows]
+        counts_C: FloatArray = (shares_NC if self.weight_N is None else shares_NC * self.weight_N[rows, None]).sum(axis=0)
+        return counts_C
 
     def digest(self) -> str:
         """The sha256 of ids, labels, folds, splits and features: which data a run is trained on."""
@@ -83,7 +84,9 @@ class TrainingData:
         streams = [
             [stream.spec.name, one.encoder, *stream.layers, _content(one)] for stream in self.streams for one in (stream, *stream.copies)
         ]
-        return digest_of([self.corpus, self.task.classes, self.clip_ids, self.speaker_ids, self.splits, labels, soft, streams])
+        more = [] if self.weight_N is None else [_shown(self.weight_N)]
+        more += [] if self.also_train_N is None else [self.also_train_N.tolist()]
+        return digest_of([self.corpus, self.task.classes, self.clip_ids, self.speaker_ids, self.splits, labels, soft, streams, *more])
 
 
 def _shown(value_N: FloatArray) -> list[str]:
