@@ -267,6 +267,37 @@ def probe(
 
 
 @app.command()
+def vote(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="PREDICTIONS... | CONFIG.yaml  [key.sub=value]...", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The .csv or .parquet to write.")] = None,
+    rule: Annotated[
+        Literal["mean", "weighted", "majority", "prior_aware"] | None,
+        typer.Option("--rule", help="mean by default; keys: rule.weight=3."),
+    ] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="A challenge's file: mer2023, mer2024 or mer2025.")] = None,
+    candidates: Annotated[Path | None, typer.Option("--candidates", help="Exactly these names, in their order.")] = None,
+    print_config: PrintConfig = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Combine several files of predictions of the same clips by a rule."""
+    sources = [word for word in words or [] if "=" not in word or Path(word).exists()]
+    overrides = [word for word in words or [] if word not in sources]
+    config_file = [sources.pop(0)] if sources and Path(sources[0]).suffix in (".yaml", ".yml") else []
+    overrides += [] if rule is None else [f"rule.name={rule}"]
+    given: dict[str, Any] = {"out": out, "format": file_format, "candidates": candidates, "predictions": sources or None}
+    flags = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
+    _run_verb("vote", [*config_file, *overrides], print_config, dry_run, flags, {})
+
+
+@app.command()
+def selftrain(words: Words = None, print_config: PrintConfig = False, dry_run: DryRun = False) -> None:
+    """Label unlabelled clips by trained models, select, and train again on both, round after round."""
+    _run_verb("selftrain", words, print_config, dry_run, {}, {})
+
+
+@app.command()
 def evaluate(
     words: Annotated[
         list[str] | None,

@@ -1,6 +1,7 @@
 """Planted features into a store, with the manifest that goes with them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from mer_ray.core.manifest import MANIFEST_SCHEMA, Manifest, ManifestFacts, writ
 from mer_ray.core.media_types import MODALITIES, Modality
 from mer_ray.corpora.folds import StratifiedFoldsConfig
 from mer_ray.corpora.synthetic.config import CLASSES, VALENCE_RANGE, PlantedConfig, SynthConfig
-from mer_ray.corpora.synthetic.corpus import CORPUS_NAME, list_rows
+from mer_ray.corpora.synthetic.corpus import CORPUS_NAME, UNLABELLED_SPLIT, list_rows
 from mer_ray.corpora.synthetic.latents import Latents
 from mer_ray.corpora.synthetic.planted import encoder_identity, encoder_name, layer_dims, layer_signals, plant_features
 from mer_ray.store.layout import open_store
@@ -51,7 +52,7 @@ def write_planted_manifest(config: SynthConfig, planted: PlantedConfig, latents:
 
     """
     rows = [{"duration_s": duration_s, **row} for row, duration_s in zip(list_rows(config, latents), latents.duration_s, strict=True)]
-    table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+    table = pa.Table.from_pylist(_in_splits(rows, planted, latents), schema=MANIFEST_SCHEMA)
     folds = None
     if planted.num_folds is not None:
         folding = StratifiedFoldsConfig(num_folds=planted.num_folds, seed=config.seed % 2**32)
@@ -66,6 +67,19 @@ def write_planted_manifest(config: SynthConfig, planted: PlantedConfig, latents:
     path = planted.manifest or config.out / "manifest.parquet"
     write_manifest(Manifest(table, facts), path)
     return path
+
+
+def _in_splits(rows: list[dict[str, Any]], planted: PlantedConfig, latents: Latents) -> list[dict[str, Any]]:
+    """The rows with the splits that the config names; clips of the unlabelled part outside `unlabelled` keep their label."""
+    names = np.array([row["split"] for row in rows], dtype=object)
+    for splits, is_of_part_N in ((planted.splits, latents.labelled), (planted.unlabelled_splits, ~latents.labelled)):
+        if splits is not None:
+            names[is_of_part_N] = np.repeat(np.array(list(splits), dtype=object), list(splits.values()))
+    known = {"emotion": [CLASSES[number] for number in latents.label], "valence": latents.valence.tolist()}
+    return [
+        row | {"split": name} | ({} if name == UNLABELLED_SPLIT else {key: value[number] for key, value in known.items()})
+        for number, (row, name) in enumerate(zip(rows, names.tolist(), strict=True))
+    ]
 
 
 def _describe(config: SynthConfig, planted: PlantedConfig, modality: Modality) -> EncoderRecord:

@@ -18,6 +18,7 @@ from mer_ray.core.batch import TaskSpec
 from mer_ray.core.errors import ConfigError
 from mer_ray.core.media_types import MODALITIES
 from mer_ray.prediction.bundle import BundlePredictions
+from mer_ray.prediction.voting import Decision
 from mer_ray.prediction.wanted_clips import WantedClips
 
 PRIOR = "nothing: this is the prior"
@@ -78,6 +79,24 @@ def make_table(
         **{name: pa.array(value_N, pa.float32(), from_pandas=True) for name, value_N in predictions.values.items()},
         "used": _used(predictions, len(wanted.source_ids)),
         "note": ["; ".join(dict.fromkeys(faults[clip_id])) if clip_id in faults else None for clip_id in wanted.clip_ids],
+    }
+    return pa.table(columns, schema=prediction_schema(task))
+
+
+def vote_table(clip_ids: Sequence[str], decision: Decision, values: Mapping[str, np.ndarray], task: TaskSpec) -> pa.Table:
+    """The rows of a vote; `emotion` is its class, `confidence` its combined probability, which need not be the highest."""
+    count = len(clip_ids)
+    columns = {
+        "clip_id": list(clip_ids),
+        "start_s": pa.nulls(count, pa.float64()),
+        "end_s": pa.nulls(count, pa.float64()),
+        "emotion": [task.classes[number] for number in decision.class_N.tolist()],
+        "confidence": pa.array(decision.confidence_N, pa.float32()),
+        "abstained": [False] * count,
+        **{f"prob_{name}": pa.array(decision.probs_NC[:, number], pa.float32()) for number, name in enumerate(task.classes)},
+        **{name: pa.array(value_N, pa.float32(), from_pandas=True) for name, value_N in values.items()},
+        "used": pa.nulls(count, pa.string()),
+        "note": pa.nulls(count, pa.string()),
     }
     return pa.table(columns, schema=prediction_schema(task))
 

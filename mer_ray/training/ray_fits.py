@@ -22,9 +22,9 @@ from mer_ray.training.worker import make_worker
 
 
 def run_fits_in_parallel(runs: Sequence[tuple[TrainConfig, TrainingData, RunFolder]]) -> None:
-    """Train at most `num_parallel_fits` at once, one CPU and, where there are GPUs, a share of one each; the folders are those all nodes see.
+    """Train at most `num_parallel_fits` at once, one CPU and, where there are GPUs, a share of one each.
 
-    Several runs share the cluster by the settings of the first.
+    The folders are ones that all nodes see; several runs share the cluster by the settings of the first.
 
     Raises:
         ClusterError: no cluster, or one whose workers die.
@@ -38,7 +38,9 @@ def run_fits_in_parallel(runs: Sequence[tuple[TrainConfig, TrainingData, RunFold
         share = _gpu_share(how)
         task = ray.remote(num_cpus=1, num_gpus=share, max_retries=how.max_failures)(_run_unit)
         arguments = [(config, ray.put(data), folder, "cuda" if share else "cpu") for config, data, folder in runs]
-        waiting = [(n, unit) for n, (config, data, folder) in enumerate(runs) for unit in units(config, partitions(config.protocol, data), folder)]
+        waiting = [
+            (n, unit) for n, (config, data, folder) in enumerate(runs) for unit in units(config, partitions(config.protocol, data), folder)
+        ]
         running = dict[Any, tuple[int, list[FitName]]]()
         bar.advance(sum(map(len, names)) - sum(len(unit) for _, unit in waiting))
         while waiting or running:

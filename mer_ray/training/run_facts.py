@@ -121,7 +121,9 @@ def notes_on(data: TrainingData, found: list[Partition]) -> list[str]:
             notes.append(f"{stream.spec.name}: in each epoch a training clip has its clean features or those of a degraded copy ({keys})")
     if data.also_train_N is not None:
         num_also = int(data.also_train_N.sum())
-        notes.append(f"{num_also} clips outside the training split train with labels that models gave them: pseudo-labels, which may be wrong")
+        notes.append(
+            f"{num_also} clips outside the training split train with labels that models gave them: pseudo-labels, which may be wrong"
+        )
     for partition in found:
         counts_C = data.class_counts(partition.train)
         absent = [name for name, count in zip(data.task.classes, counts_C, strict=True) if count == 0]

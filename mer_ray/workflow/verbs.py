@@ -24,6 +24,7 @@ from mer_ray.prediction.evaluate import evaluate
 from mer_ray.prediction.evaluation_config import EvaluateConfig
 from mer_ray.prediction.predict import plan_prediction, predict
 from mer_ray.prediction.robustness import evaluate_robustness, plan_robustness
+from mer_ray.prediction.vote_files import VoteConfig, plan_vote, vote
 from mer_ray.probing.config import ProbeConfig
 from mer_ray.probing.probe import plan_probe, probe
 from mer_ray.reporting.paper_report import write_paper_report
@@ -32,6 +33,9 @@ from mer_ray.reporting.report import ReportConfig, write_report
 from mer_ray.reporting.robustness_page import write_robustness_page
 from mer_ray.reporting.search_page import write_search_page
 from mer_ray.reporting.search_report import is_search, search_page_path, write_search_report
+from mer_ray.reporting.selftrain_page import write_selftrain_page
+from mer_ray.selftraining.config import SelftrainConfig
+from mer_ray.selftraining.selftrain import plan_selftraining, selftrain, state_of_selftraining
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.plan import plan_training, state_of_training
 from mer_ray.training.train import train
@@ -176,6 +180,18 @@ def _plan_evaluate(config: EvaluateConfig) -> list[Table]:
     return _plan_from("Evaluation", predictions=predictions, labels=config.labels, protocol=config.protocol, out=config.out)
 
 
+def _selftrain(config: SelftrainConfig) -> list[Table]:
+    summary = selftrain(config)
+    page = summary.folder / "selftrain.html"
+    write_selftrain_page(summary.facts, page)
+    *tables, last = summary.tables()
+    return [*tables, replace(last, notes=(*last.notes, f"page: {page}"))]
+
+
+def _vote_reads(config: VoteConfig) -> list[str] | None:
+    return [str(path) for path in (*config.predictions, config.train_labels, config.candidates) if path is not None]
+
+
 def _plan_bundle(config: BundleConfig) -> list[Table]:
     return _plan_from("Bundle", runs=", ".join(map(str, config.runs)), out=config.out)
 
@@ -262,6 +278,15 @@ VERBS: dict[str, Verb[Any]] = {
         writes=lambda config: [str(config.page_out), str(config.train_out)],
         reads=_probe_reads,
     ),
+    "selftrain": Verb(
+        "selftrain",
+        SelftrainConfig,
+        run=_selftrain,
+        plan=plan_selftraining,
+        writes=lambda config: [str(config.out)],
+        reads=_finds_its_own_rest,
+        state=state_of_selftraining,
+    ),
     "evaluate": Verb(
         "evaluate",
         EvaluateConfig,
@@ -269,6 +294,14 @@ VERBS: dict[str, Verb[Any]] = {
         plan=_plan_evaluate,
         writes=_evaluate_writes,
         reads=_evaluate_reads,
+    ),
+    "vote": Verb(
+        "vote",
+        VoteConfig,
+        run=vote,
+        plan=plan_vote,
+        writes=lambda config: [str(config.out)],
+        reads=_vote_reads,
     ),
     "bundle": Verb(
         "bundle",

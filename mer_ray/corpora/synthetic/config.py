@@ -24,6 +24,7 @@ PARTNERS: dict[Modality, tuple[tuple[str, str], ...]] = {
 }
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+NumClips = Annotated[int, Field(ge=1)]
 
 
 class ModalityConfig(Config):
@@ -47,6 +48,9 @@ class ModalityConfig(Config):
 class PlantedConfig(Config):
     """Features instead of media: `num_layers` layers of `dim` per modality whose signal peaks at a known layer.
 
+    `splits`: clips of each split of the labelled part, in the order drawn, instead of all in `train`; `unlabelled_splits` those of the
+    other part, in which all but `unlabelled` are labelled, so that a test can have its shares of classes.
+
     Layer l, from 0, shows the expression by a direction of length `signal` * exp(-(l - peak)^2 / (2 * width^2)), in
     deviations of the noise of one dimension. `store` and `manifest`: by default in the corpus's folder; the manifest has
     `num_folds` speaker-disjoint folds of the labelled clips, or none.
@@ -60,6 +64,8 @@ class PlantedConfig(Config):
     peak_layers: dict[Modality, int] = Field({"audio": 5, "vision": 3, "text": 6})
     signal: Annotated[float, Field(ge=0.0)] = 4.0
     width: Annotated[float, Field(gt=0.0)] = 1.0
+    splits: dict[str, NumClips] | None = where_or_how_fast(None)
+    unlabelled_splits: dict[str, NumClips] | None = where_or_how_fast(None)
 
     @model_validator(mode="after")
     def _peak_inside(self) -> Self:
@@ -111,6 +117,9 @@ class SynthConfig(Config):
         shortest_s, longest_s = self.duration_s
         if not 1.0 <= shortest_s <= longest_s <= 60.0:
             raise ValueError(f"duration_s {[shortest_s, longest_s]}: write the shortest, then the longest, from 1 to 60 seconds")
+        if self.features is not None:
+            _check_splits("splits", self.features.splits, self.num_clips, "num_clips")
+            _check_splits("unlabelled_splits", self.features.unlabelled_splits, self.num_unlabelled, "num_unlabelled")
         if self.features is not None and self.layout != "table":
             raise ValueError(f"layout: {self.layout}: is a tree of media, and features make none; leave one of them out")
         return self
@@ -122,6 +131,11 @@ class SynthConfig(Config):
     def modality(self, name: Modality) -> ModalityConfig:
         """The knobs of one modality."""
         return {"audio": self.audio, "vision": self.vision, "text": self.text}[name]
+
+
+def _check_splits(name: str, splits: dict[str, int] | None, total: int, of: str) -> None:
+    if splits is not None and sum(splits.values()) != total:
+        raise ValueError(f"features.{name}: have {sum(splits.values())} clips, {of} is {total}; both are the same number")
 
 
 def _check_priors(name: str, priors: dict[str, float]) -> None:

@@ -12,11 +12,13 @@ from mer_ray.core.manifest import read_manifest
 from mer_ray.core.media_types import MODALITIES, Modality
 from mer_ray.corpora.synthetic.config import CLASSES, ModalityConfig, SynthConfig
 from mer_ray.corpora.synthetic.latents import draw_latents
-from mer_ray.corpora.synthetic.planted import encoder_name, layer_signals
+from mer_ray.corpora.synthetic.planted import encoder_identity, encoder_name, layer_signals
 from mer_ray.extraction.synth import synthesise
 from mer_ray.store.catalog import resolve_encoder
 from mer_ray.store.layout import open_store
 from mer_ray.store.reader import PooledFeatures, read_pooled
+
+PEAKS = {"audio": 0, "vision": 0, "text": 0}
 
 
 def _config(out: Path, **knobs: Any) -> SynthConfig:
@@ -104,3 +106,26 @@ def test_places_and_knobs_act(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "m.parquet").table["fold"].null_count == 20
     assert config.features is not None
     assert layer_signals(config.features, "vision")[1] == config.features.signal
+
+
+def test_splits_hold_as_many_clips_as_asked_and_a_target_has_the_shares_of_the_unlabelled_part(tmp_path: Path) -> None:
+    splits = {"splits": {"train": 300, "dev": 200, "test": 100}, "unlabelled_splits": {"unlabelled": 60, "target": 40}}
+    priors = dict.fromkeys(CLASSES, 0.0) | {"sad": 1.0}
+    plain, split = (
+        _config(tmp_path / name, unlabelled_priors=priors, features={"num_folds": None, "num_layers": 1, "peak_layers": PEAKS} | more)
+        for name, more in (("plain", {}), ("split", splits))
+    )
+    synthesise(split)
+    table = read_manifest(tmp_path / "split" / "manifest.parquet").table
+    names = table["split"].to_pylist()
+    assert {name: names.count(name) for name in set(names)} == {"train": 300, "dev": 200, "test": 100, "unlabelled": 60, "target": 40}
+    emotions = table["emotion"].to_pylist()
+    assert {emotion for name, emotion in zip(names, emotions, strict=True) if name == "target"} == {"sad"}
+    assert {emotion for name, emotion in zip(names, emotions, strict=True) if name == "unlabelled"} == {None}
+    # Who is in which split is no part of what the features are.
+    assert encoder_identity(plain, "audio") == encoder_identity(split, "audio")
+
+
+def test_splits_of_another_number_of_clips_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"features\.splits: have 300 clips, num_clips is 600"):
+        _config(tmp_path, features={"splits": {"train": 300}})
