@@ -111,7 +111,7 @@ def changed_bytes(folder: Path, itemsize: int) -> int:
     with safe_open(folder / DEFAULT_ADAPTER / ADAPTER_WEIGHTS, "pt") as tensors:
         shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118 - a handle is no mapping
     pairs = [(name, name.replace(LORA_A, LORA_B)) for name in shapes if name.endswith(LORA_A)]
-    return sum(shapes[first][1] * shapes[second][0] for first, second in pairs) * itemsize
+    return int(sum(shapes[first][1] * shapes[second][0] for first, second in pairs)) * itemsize
 
 
 class CrossFittedWeights(WeightChoice):

@@ -53,7 +53,8 @@ class PretrainedEncoderConfig(EncoderConfig):
     """A transformers checkpoint: `weights` is a folder, or a hub id with an optional `revision`.
 
     `adapter` is a folder with a LoRA adapter as peft saves it, which is merged into the weights, or the folder `adapter` of a
-    fine-tuning, whose adapters change places with the clip. `compute` is the type of the forward pass. `compile` has torch compile the network's blocks: minutes at first, worth it for long extractions on a GPU.
+    fine-tuning, whose adapters change places with the clip. `compute` is the type of the forward pass. `compile` has torch compile
+    the network's blocks: minutes at first, worth it for long extractions on a GPU.
     """
 
     # What config.json must say in model_type, and the files that must (or, with `*`, may) lie beside the tensors.

@@ -96,7 +96,7 @@ class SpeechEncoderConfig(PretrainedEncoderConfig):
         return network
 
     def num_weight_bytes(self) -> int:
-        """Of the parts that are loaded, in the compute type; an adapter is merged into them, those of a fine-tuning keep what they change."""
+        """Of the parts that are loaded, in the compute type, and of what adapters that change places keep beside them."""
         num_parameters = sum(parameter.numel() for parameter in self.skeleton().parameters())
         return num_parameters * COMPUTE_DTYPES[self.compute].itemsize + self._adapter_bytes()
 

@@ -78,7 +78,8 @@ class PretrainedTextConfig(PretrainedEncoderConfig):
     def skeleton(self) -> nn.Module:
         """The network without weights."""
         with torch.device("meta"):
-            network: nn.Module = transformers.AutoModel.from_config(self.architecture())
+            make: Any = transformers.AutoModel.from_config
+            network: nn.Module = make(self.architecture())
         return network
 
     @abstractmethod

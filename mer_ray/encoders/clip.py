@@ -130,7 +130,7 @@ class ClipEncoder(VisionEncoder, NetworkEncoder):
         layers = self._forward(self._normalise(torch.cat(clips).to(self.device)))
         state_ND = layers[-2] if self.has_projection else layers[-1]
         mask_BT = torch.arange(max(counts), device=self.device) < torch.tensor(counts, device=self.device)[:, None]
-        return nn.utils.rnn.pad_sequence(torch.split(state_ND, counts), batch_first=True), mask_BT
+        return nn.utils.rnn.pad_sequence(list(torch.split(state_ND, counts)), batch_first=True), mask_BT
 
     def _forward(self, images_BCHW: Tensor) -> list[Tensor]:
         output = self.model(images_BCHW, output_hidden_states=True)

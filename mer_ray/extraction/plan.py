@@ -183,8 +183,8 @@ def check_folds(encoders: Iterable[EncoderConfig], manifest: Manifest) -> None:
         if moved:
             clip_id, fold = moved[0]
             raise ManifestError(
-                f"encoder {encoder.name}: its adapters were fitted when clip {clip_id!r} was in fold {held_out[clip_id]}, now it is in fold "
-                f"{fold} ({len(moved)} clips moved); fine-tune again with this manifest, or take the manifest of then"
+                f"encoder {encoder.name}: its adapters were fitted when clip {clip_id!r} was in fold {held_out[clip_id]}, now it is in "
+                f"fold {fold} ({len(moved)} clips moved); fine-tune again with this manifest, or take the manifest of then"
             )
 
 
