@@ -1,7 +1,9 @@
 """Which weights of an encoder's network are trained, and how they become an adapter's files."""
 
 import json
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from mer_ray.core.config import Config
 from mer_ray.core.errors import ConfigError
 from mer_ray.encoders._compiled import find_blocks
-from mer_ray.encoders._cross_fit import PEFT_PREFIX
+from mer_ray.encoders._cross_fit import LORA_A, PEFT_PREFIX
 from mer_ray.encoders._weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 # Queries and values of the attention, under the names that transformers and Baichuan's own code give them; the choice of Hu et al. (2021).
@@ -47,15 +49,15 @@ class Method(Config, ABC):
         """What LoRA's product is multiplied with; None where an adapter holds whole tensors."""
         return None
 
-    def settings(self, weights: str, targets: list[str]) -> dict[str, Any]:
-        """adapter_config.json."""
-        return {"mer_ray_method": self.model_dump(mode="json"), "base_model_name_or_path": weights, "parameters": targets}
+    def settings(self, weights: str, names: Iterable[str]) -> dict[str, Any]:
+        """adapter_config.json; `names` are those of the adapter's tensors."""
+        return {"mer_ray_method": self.model_dump(mode="json"), "base_model_name_or_path": weights}
 
-    def save(self, folder: Path, trained: dict[str, Tensor], weights: str, targets: list[str]) -> None:
+    def save(self, folder: Path, trained: dict[str, Tensor], weights: str) -> None:
         """Write the two files of an adapter."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.contiguous() for name, tensor in trained.items()}, folder / ADAPTER_WEIGHTS, {"format": "pt"})
-        (folder / ADAPTER_CONFIG).write_text(json.dumps(self.settings(weights, targets), indent=1) + "\n", encoding="utf-8")
+        (folder / ADAPTER_CONFIG).write_text(json.dumps(self.settings(weights, trained), indent=1) + "\n", encoding="utf-8")
 
 
 class LoraConfig(Method):
@@ -89,15 +91,19 @@ class LoraConfig(Method):
         # peft takes 2 s to import.
         import peft
 
-        peft.get_peft_model(network, peft.LoraConfig(**self._peft_options(self._modules(network))))
+        with warnings.catch_warnings():
+            # peft 0.21 asks transformers 5.23 by a name that is going away.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            peft.get_peft_model(network, peft.LoraConfig(**self._peft_options(self._modules(network))))
         trained = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
         return {f"{PEFT_PREFIX}{name.replace('.default.', '.')}": weight for name, weight in trained.items()}
 
-    def settings(self, weights: str, targets: list[str]) -> dict[str, Any]:
+    def settings(self, weights: str, names: Iterable[str]) -> dict[str, Any]:
         """As peft writes it, so that peft reads the adapter, too."""
         import peft
 
-        config = peft.LoraConfig(**self._peft_options([name.removesuffix(".weight") for name in targets]), inference_mode=True)
+        modules = [name.removeprefix(PEFT_PREFIX).removesuffix(LORA_A) for name in names if name.endswith(LORA_A)]
+        config = peft.LoraConfig(**self._peft_options(modules), inference_mode=True)
         to_dict: Any = config.to_dict
         written = {**to_dict(), "base_model_name_or_path": weights}
         return {key: sorted(value) if isinstance(value, set) else value for key, value in written.items()}

@@ -75,9 +75,8 @@ def _finish_fit(config: FinetuneConfig, worker: FinetuneWorker, folder: Finetune
     predicted = {split: learner.predict(rows) for split, rows in splits.items()}
     if not worker.communicator.is_main:
         return
-    encoder = config.encoder
-    targets = [name.replace(".base_layer.", ".") for name in learner.network.trained]
-    config.method.save(folder.adapter / fit.name, learner.network.trained_state(), str(getattr(encoder, "weights", "")), targets)
+    weights = str(getattr(config.encoder, "weights", config.encoder.name))
+    config.method.save(folder.adapter / fit.name, learner.network.trained_state(), weights)
     tables = [to_table(one, learner.data, split, partition.fold, config.seed) for split, one in predicted.items()]
     if tables:
         write_table(own.root / "predictions.parquet", pa.concat_tables(tables))
