@@ -80,6 +80,6 @@ class FinetunedNetwork(nn.Module):
 
 def _save_memory(network: Any, name: str) -> None:
     try:
-        network.gradient_checkpointing_enable({"use_reentrant": False})
+        network.activation_checkpointing_enable({"use_reentrant": False})
     except ValueError as error:
         raise EncoderError(f"gradient_checkpointing: transformers cannot do it for {name}; set it to false") from error
