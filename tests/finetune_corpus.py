@@ -13,7 +13,7 @@ from mer_ray.finetuning.config import FinetuneConfig
 
 CLASSES = ("neutral", "angry", "happy")
 SENTENCES = ("so do that", "why would you", "i told you so !")
-NUM_FOLDS = 3
+NUM_CLIPS, NUM_FOLDS = 24, 3
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,15 @@ class FinetuneCorpus:
         return FinetuneConfig.model_validate(values | changes)
 
 
-def make_corpus(folder: Path, *, num_clips: int = 24, media: bool = True, change: dict[int, dict[str, Any]] | None = None) -> FinetuneCorpus:
-    """Clips of half a second: the class is the pitch of a tone, the colour of the pictures and the sentence; speakers are folds."""
+def make_corpus(
+    folder: Path, *, num_clips: int = 24, media: bool = True, change: dict[int, dict[str, Any]] | None = None
+) -> FinetuneCorpus:
+    """Clips of half a second: the class is the pitch of a tone, the colour of the pictures and the sentence; speakers are folds.
+
+    `change` alters rows of the manifest, not the media.
+    """
     rows = []
-    for number in range(num_clips):
+    for number in range(NUM_CLIPS):
         label, fold = number % len(CLASSES), number // len(CLASSES) % NUM_FOLDS
         path = folder / "media" / f"{number}.mkv"
         if media:

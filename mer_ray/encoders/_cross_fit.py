@@ -79,9 +79,8 @@ def read_cross_fit(folder: Path) -> CrossFitFacts:
     for name, sha256 in facts.files.items():
         path = folder / name / ADAPTER_WEIGHTS
         if not path.is_file() or digest_file(path) != sha256:
-            raise EncoderError(
-                f"adapter {folder}: {name}/{ADAPTER_WEIGHTS} is missing or changed; copy the folder again, or fine-tune anew"
-            )
+            what = f"{name}/{ADAPTER_WEIGHTS} is {'not what was trained' if path.is_file() else 'missing'}"
+            raise EncoderError(f"adapter {folder}: {what}; copy the folder again, or fine-tune anew")
     if unknown := sorted({*facts.adapter_of.values(), DEFAULT_ADAPTER} - set(facts.files)):
         raise EncoderError(f"adapter {folder}: {FACTS_FILE} names no file of {', '.join(unknown)}; fine-tune anew")
     return facts

@@ -115,7 +115,7 @@ def prepare(config: FinetuneConfig) -> Preparation:
     clips = [by_id[clip_id] for clip_id in data.clip_ids]
     hashes = _input_hashes(config, clips)
     identity = identity_of(config, data=data.digest(), weights=config.encoder.weights_digest(), inputs=hashes, precision=config.precision)
-    FinetuneFolder(config.out).refuse_other(identity)
+    FinetuneFolder(config.out).refuse_other(config, identity)
     names = [hashlib.sha256(f"{clip.clip_id}|{one}".encode()).hexdigest()[:24] for clip, one in zip(clips, hashes, strict=True)]
     inputs = ClipInputs(clips, names, config.encoder.input_format, config.limits, FinetuneFolder(config.out).inputs)
     return Preparation(config, data, fits, inputs, identity)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mer_ray.core.artefacts import write_json, write_text
-from mer_ray.core.config import dump_yaml
+from mer_ray.core.config import dump_yaml, identity_fields, load_yaml
 from mer_ray.core.errors import RunError
 from mer_ray.finetuning.config import FinetuneConfig
 from mer_ray.training.run_folder import FitFolder, RunFolder
@@ -51,12 +53,12 @@ class FinetuneFolder:
             RunError: the folder holds another fine-tuning, or something else.
 
         """
-        self.refuse_other(identity)
+        self.refuse_other(config, identity)
         if not self.run.facts_path.is_file():
             write_json(self.run.facts_path, facts)
         write_text(self.root / "config.yaml", dump_yaml(config))
 
-    def refuse_other(self, identity: str) -> None:
+    def refuse_other(self, config: FinetuneConfig, identity: str) -> None:
         """Refuse what `open` refuses.
 
         Raises:
@@ -66,11 +68,17 @@ class FinetuneFolder:
         if self.run.facts_path.is_file():
             if self.run.read_facts().get("identity") != identity:
                 raise RunError(
-                    f"{self.root}: holds another run: its config, clips, labels, folds or weights differ; give another `out`, "
+                    f"{self.root}: holds another run: {self._what_differs(config)} differ; give another `out`, "
                     "or delete the folder to fine-tune anew"
                 )
         elif self.root.is_dir() and any(entry.name != self.inputs.name for entry in self.root.iterdir()):
             raise RunError(f"{self.root}: is not empty and holds no run.json; give another `out`, or empty it")
+
+    def _what_differs(self, config: FinetuneConfig) -> str:
+        here = yaml.safe_load(dump_yaml(config))
+        there = load_yaml(self.root / "config.yaml") if (self.root / "config.yaml").is_file() else here
+        keys = [key for key in (*identity_fields(config), "precision") if there.get(key) != here.get(key)]
+        return ", ".join(keys) or "its data (clips, labels, folds, media or weights)"
 
     def write_history(self, names: list[str], going_on: list[dict[str, Any]]) -> None:
         """metrics.jsonl, whole: the rows of finished fits and of the one that goes on."""

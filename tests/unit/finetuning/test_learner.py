@@ -1,6 +1,5 @@
 """One fit on tiny networks: what is learnt, and what must make no difference."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +78,7 @@ def test_only_what_the_method_names_changes(method: dict[str, Any], corpus: Fine
         assert any(name.startswith("embeddings.") for name in changed) and any(name.startswith("encoder.layer.0.") for name in changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clip", "hubert"])
 def test_gradient_checkpointing_and_parts_of_a_batch_change_no_number(
     name: str, corpus: FinetuneCorpus, encoders: dict[str, dict[str, Any]]
@@ -92,6 +92,7 @@ def test_gradient_checkpointing_and_parts_of_a_batch_change_no_number(
     assert accumulated == pytest.approx(plain, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_into_the_cache_is_decoded_again(corpus: FinetuneCorpus, encoders: dict[str, dict[str, Any]]):
     kept = corpus.config("kept", encoders["hubert"], epochs=1)
     decoded = corpus.config("decoded", encoders["hubert"], epochs=1, cache_gb=1e-4)
