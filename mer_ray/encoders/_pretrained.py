@@ -80,6 +80,11 @@ class PretrainedEncoderConfig(EncoderConfig):
         return adapter.expanduser().absolute() if adapter else None
 
     @property
+    def stored_name(self) -> str:
+        """With a fine-tuning's adapters apart from the frozen network, so that a store may hold both."""
+        return f"{self.name}_finetuned" if self.adapter is not None and is_cross_fit(self.adapter) else self.name
+
+    @property
     def licence(self) -> str:
         """As the model card says."""
         return read_licence(self.folder())

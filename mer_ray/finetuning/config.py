@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.encoders import AnyEncoder
+from mer_ray.encoders._frame_choice import FrameEncoderConfig
 from mer_ray.finetuning.augmentation import AugmentConfig
 from mer_ray.finetuning.methods import AnyMethod, LoraConfig
 from mer_ray.objectives import ClassWeights, metric_names
@@ -106,6 +107,7 @@ class FinetuneConfig(Config):
             raise ValueError("encoder.degrade: adapters are trained on media as they are; leave it out")
         if getattr(self.encoder, "adapter", None) is not None:
             raise ValueError("encoder.adapter: an adapter is what comes out; give the encoder without one")
-        if self.augment is not None and self.encoder.modality != "vision":
-            raise ValueError(f"augment: changes pictures, the encoder reads {self.encoder.modality}; leave it out")
+        # Not by its modality: a job's steps are read before their weights are there.
+        if self.augment is not None and not isinstance(self.encoder, FrameEncoderConfig):
+            raise ValueError(f"augment: changes pictures, which {self.encoder.name} does not read; leave it out")
         return self

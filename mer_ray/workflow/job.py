@@ -39,6 +39,7 @@ class StepTag(Config):
         "export",
         "train",
         "tune",
+        "finetune",
         "bundle",
         "predict",
         "probe",

@@ -275,7 +275,7 @@ def test_what_cannot_be_trained_is_one_line(
     ("changes", "message"),
     [
         ({"early_stopping": {"metric": "loss"}}, "early_stopping needs a dev set"),
-        ({"augment": {}}, "augment: changes pictures, the encoder reads text"),
+        ({"augment": {}}, "augment: changes pictures, which bert does not read"),
         ({"values": ["valence", "valence"]}, "names one twice"),
     ],
 )
