@@ -5,13 +5,14 @@ They are what their seed makes of them, and know nothing until they are trained.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 
 from mer_ray.core.seeding import derive_seed
 
-SIZES = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
+SIZES: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
 CLIP_SIZE = 64
 
 
@@ -35,7 +36,8 @@ def _write_hubert(folder: Path) -> None:
     architecture = transformers.HubertConfig(
         **SIZES, conv_dim=(32,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, feat_extract_norm="layer"
     )
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
+    make_extractor: Any = transformers.Wav2Vec2FeatureExtractor
+    make_extractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
     transformers.HubertModel(architecture).save_pretrained(folder)
 
 

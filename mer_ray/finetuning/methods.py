@@ -19,6 +19,8 @@ from mer_ray.encoders._weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 # Queries and values of the attention, under the names that transformers and Baichuan's own code give them; the choice of Hu et al. (2021).
 USUAL_TARGETS = ("q_proj", "v_proj", "query", "value", "W_pack")
+# As transformers calls it in HuBERT, wav2vec 2.0 and WavLM.
+WAVEFORM_PART = "feature_extractor."
 MAX_NAMED = 12
 
 
@@ -160,13 +162,13 @@ class LastLayersConfig(WholeWeights):
 
 
 class AllWeightsConfig(WholeWeights):
-    """Every weight of the network."""
+    """Every weight of the network but those of convolutions over the waveform, which the authors of these networks leave as they are."""
 
     name: Literal["all"]
 
     def chosen(self, network: nn.Module) -> list[str]:
         """All of them."""
-        return [name for name, _ in network.named_parameters()]
+        return [name for name, _ in network.named_parameters() if not name.startswith(WAVEFORM_PART)]
 
 
 AnyMethod = Annotated[LoraConfig | LastLayersConfig | AllWeightsConfig, Field(discriminator="name")]

@@ -44,7 +44,6 @@ class StepTag(Config):
         "predict",
         "probe",
         "evaluate",
-        "report",
     ]
 
 

@@ -1,17 +1,26 @@
-"""A fine-tuning with two workers of Ray Train: the same losses, predictions and adapters as with one."""
+"""A fine-tuning with two workers of Ray Train, and the way of its adapters through extraction, training and bundle."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from finetune_corpus import make_corpus
+from pydantic import TypeAdapter
 from safetensors.numpy import load_file
 from text_cases import save_small_bert
 
 from mer_ray.core.errors import RunError
+from mer_ray.encoders import AnyEncoder, encoder_key
+from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.extract import extract
 from mer_ray.finetuning.finetune import finetune
+from mer_ray.prediction.bundle import load_bundle
+from mer_ray.prediction.bundle_encoders import bundle_encoders
+from mer_ray.prediction.bundling import BundleConfig, join_bundles
+from mer_ray.training import TrainConfig, train
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -47,3 +56,31 @@ def test_two_workers_train_what_one_trains(ray_cluster: None, tmp_path: Path) ->
     assert finetune(two.model_copy(update={"num_workers": 1})).was_complete
     with pytest.raises(RunError, match="holds another run"):
         finetune(two.model_copy(update={"epochs": 3}))
+
+
+def test_adapters_go_through_extraction_and_training_into_the_bundle(ray_cluster: None, tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus", media=False)
+    encoder = {"name": "bert", "weights": str(save_small_bert(tmp_path / "bert"))}
+    tuned = finetune(corpus.config("tuned", encoder, epochs=1))
+    common = {"manifest": corpus.folder / "manifest.parquet", "store": str(tmp_path / "store")}
+    adapted = encoder | {"adapter": str(tuned.folder / "adapter")}
+    extract(ExtractConfig.model_validate(common | {"encoders": [encoder, adapted], "num_actors": 1}))
+    runs = {}
+    for name in ("bert", "bert_finetuned"):
+        inputs = [{"encoder": name, "layers": ["layer_2"], "statistics": ["mean"]}]
+        runs[name] = train(
+            TrainConfig.model_validate(common | {"inputs": inputs, "out": tmp_path / "runs" / name, "epochs": 2, "device": "cpu"})
+        )
+    frozen, finetuned = (runs[name].facts["streams"][0]["encoder"] for name in runs)
+    assert frozen.startswith("bert@") and finetuned.startswith("bert_finetuned@")
+    # The fine-tuning goes, the bundle stays.
+    shutil.rmtree(tuned.folder)
+    bundle = load_bundle(runs["bert_finetuned"].folder / "bundle", "cpu")
+    (config,) = bundle_encoders(bundle, {}, (), allow_plugins=False).values()
+    assert encoder_key(config) == finetuned
+    features = config.build("cpu").encode(["so do that"])[0].mean["layer_2"]
+    plain = TypeAdapter(AnyEncoder).validate_python(encoder).build("cpu").encode(["so do that"])[0].mean["layer_2"]
+    assert np.abs(features - plain).max() > 1e-4
+    joint = tmp_path / "joint"
+    join_bundles(BundleConfig(runs=(tmp_path / "runs" / "bert", tmp_path / "runs" / "bert_finetuned"), out=joint))
+    assert set(bundle_encoders(load_bundle(joint, "cpu"), {}, (), allow_plugins=False)) == {frozen, finetuned}
