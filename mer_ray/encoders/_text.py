@@ -160,8 +160,14 @@ class PretrainedTextEncoder(NetworkEncoder):
         )
 
     def trim(self, clip_input: EncoderInput, start: float, max_s: float) -> str:
-        """The sentence: what is beyond the model's window is left out by `last_states`."""
+        """The sentence: what is beyond the model's window is left out by `last_states`.
+
+        Raises:
+            EncoderError: it has no tokens.
+
+        """
         assert isinstance(clip_input, str)
+        self._cut(0, clip_input)
         return clip_input
 
     def last_states(self, inputs: Sequence[EncoderInput]) -> tuple[Tensor, Tensor]:

@@ -3,11 +3,14 @@
 Shapes: N frames, H height, W width, C colour channels.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from mer_ray.core.config import Config
 from mer_ray.core.media_types import Frames
@@ -38,21 +41,27 @@ def draw_frames(frames: Frames, count: int, generator: torch.Generator | None) -
 
 def augment_frames(frames: Frames, config: AugmentConfig, seed: int) -> Frames:
     """The frames as torchvision changes them; the same seed gives the same change on every worker."""
-    # 1 s to import, and only training on pictures needs it.
-    from torchvision.transforms import v2
-
-    size = frames.images.shape[1:3]
-    change = v2.Compose(
-        [
-            v2.RandomHorizontalFlip(config.flip),
-            v2.RandomResizedCrop(size, scale=(config.crop, 1.0), ratio=(0.9, 1.1), antialias=True),
-            v2.ColorJitter(brightness=config.colour, contrast=config.colour),
-        ]
-    )
+    height, width = frames.images.shape[1:3]
+    change = _make_change(config, height, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         images_NCHW = change(torch.from_numpy(np.array(frames.images)).permute(0, 3, 1, 2))
     return replace(frames, images=np.ascontiguousarray(images_NCHW.permute(0, 2, 3, 1).numpy()))
+
+
+@lru_cache(maxsize=4)
+def _make_change(config: AugmentConfig, height: int, width: int) -> Callable[[Tensor], Tensor]:
+    # 1 s to import, and only training on pictures needs it.
+    from torchvision.transforms import v2
+
+    change: Callable[[Tensor], Tensor] = v2.Compose(
+        [
+            v2.RandomHorizontalFlip(config.flip),
+            v2.RandomResizedCrop((height, width), scale=(config.crop, 1.0), ratio=(0.9, 1.1), antialias=True),
+            v2.ColorJitter(brightness=config.colour, contrast=config.colour),
+        ]
+    )
+    return change
 
 
 def share_of_start(generator: torch.Generator | None) -> float:

@@ -142,8 +142,10 @@ def _with_known_precision(config: FinetuneConfig) -> FinetuneConfig:
 
 def _train(prepared: Preparation, folder: FinetuneFolder) -> None:
     config, data = prepared.config, prepared.data
-    # On the CPU: it only says what it can read.
-    found = decode_all(prepared.inputs, build_network(config, "cpu"), config.cache_gb, config.max_failure_rate)
+    # It says what it can read; loaded before anything is decoded, so that weights that are missing are told at once.
+    encoder = build_network(config, str(choose_device(config)) if config.num_workers == 1 else "cpu")
+    found = decode_all(prepared.inputs, encoder, config)
+    del encoder
     write_failures(folder.root / "failures.json", found)
     usable_N = np.array(found.usable, bool)
     fits = [fit.only(usable_N) for fit in prepared.fits]

@@ -15,7 +15,8 @@ from mer_ray.core.media_types import Audio, Clip, EncoderInput, Frames, InputFor
 from mer_ray.core.progress import track
 from mer_ray.decoders.clip import decode_clip
 from mer_ray.decoders.limits import MediaLimits
-from mer_ray.encoders import Encoder
+from mer_ray.encoders._pretrained import NetworkEncoder
+from mer_ray.finetuning.config import FinetuneConfig
 
 GB = 2**30
 
@@ -66,7 +67,7 @@ class Found:
     num_cached: int = 0
 
 
-def decode_all(inputs: ClipInputs, encoder: Encoder, cache_gb: float, max_failure_rate: float) -> Found:
+def decode_all(inputs: ClipInputs, encoder: NetworkEncoder, config: FinetuneConfig) -> Found:
     """Decode every clip once, keep what the cache holds, and find those that the encoder cannot read.
 
     Raises:
@@ -74,10 +75,10 @@ def decode_all(inputs: ClipInputs, encoder: Encoder, cache_gb: float, max_failur
 
     """
     found = Found([False] * len(inputs.clips))
-    left_bytes = cache_gb * GB
+    left_bytes = config.cache_gb * GB
     inputs.folder.mkdir(parents=True, exist_ok=True)
     with track("decode", len(inputs.clips)) as bar:
-        for row, outcome in enumerate(_outcomes(inputs, encoder)):
+        for row, outcome in enumerate(_outcomes(inputs, encoder, config.max_audio_s)):
             if isinstance(outcome, MerRayError):
                 found.failed[inputs.clips[row].clip_id] = str(outcome)
             elif outcome is None:
@@ -90,7 +91,7 @@ def decode_all(inputs: ClipInputs, encoder: Encoder, cache_gb: float, max_failur
                     if not inputs.path(row).is_file():
                         _write(inputs.path(row), outcome)
             bar.advance(1, f"{len(found.failed)} failed")
-    _refuse_failures(found, len(inputs.clips), max_failure_rate)
+    _refuse_failures(found, len(inputs.clips), config.max_failure_rate)
     return found
 
 
@@ -99,7 +100,7 @@ def write_failures(path: Path, found: Found) -> None:
     write_json(path, found.failed)
 
 
-def _outcomes(inputs: ClipInputs, encoder: Encoder) -> Iterator[EncoderInput | MerRayError | None]:
+def _outcomes(inputs: ClipInputs, encoder: NetworkEncoder, max_audio_s: float) -> Iterator[EncoderInput | MerRayError | None]:
     """In order; no more are held at once than threads decode."""
 
     def decode(row: int) -> EncoderInput | MerRayError | None:
@@ -108,6 +109,7 @@ def _outcomes(inputs: ClipInputs, encoder: Encoder) -> Iterator[EncoderInput | M
             if clip_input is None or (isinstance(clip_input, Frames) and not len(clip_input.images)):
                 return None
             encoder.check(clip_input)
+            encoder.trim(clip_input, 0.0, max_audio_s)
         except (MediaError, EncoderError) as error:
             return error
         return clip_input

@@ -43,7 +43,7 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 def learner_of(config: FinetuneConfig) -> FinetuneLearner:
     """Of the first fold, everything decoded."""
     prepared = prepare(config.model_copy(update={"precision": "float32"}))
-    found = decode_all(prepared.inputs, build_network(prepared.config, "cpu"), config.cache_gb, 0.0)
+    found = decode_all(prepared.inputs, build_network(prepared.config, "cpu"), prepared.config)
     fit = prepared.fits[0].only(np.array(found.usable))
     worker = FinetuneWorker(prepared.data, prepared.inputs, Communicator(), torch.device("cpu"))
     return FinetuneLearner(prepared.config, worker, fit, config.epochs, lambda count, note: None)
