@@ -65,6 +65,7 @@ def clips_of(corpus: FinetuneCorpus) -> list[Clip]:
     return read_manifest(corpus.folder / "manifest.parquet").clips()
 
 
+@pytest.mark.slow
 def test_each_clip_is_encoded_by_the_adapter_of_its_fold(corpus: FinetuneCorpus, encoder: dict[str, Any], by_folds: FinetuneSummary):
     clips, adapter = clips_of(corpus), by_folds.folder / "adapter"
     crossed = encode(parse(encoder | {"adapter": adapter}), clips)
@@ -90,6 +91,7 @@ def test_no_adapter_depends_on_labels_of_the_clips_that_it_encodes(encoder: dict
     assert files["all"][0] != files["all"][1]
 
 
+@pytest.mark.slow
 def test_clips_that_it_did_not_know_take_the_adapter_of_all(corpus: FinetuneCorpus, encoder: dict[str, Any], by_folds: FinetuneSummary):
     clips = [Clip("new", text="so do that"), clips_of(corpus)[0]]
     adapter = by_folds.folder / "adapter"
@@ -100,6 +102,7 @@ def test_clips_that_it_did_not_know_take_the_adapter_of_all(corpus: FinetuneCorp
     assert np.array_equal(built.mean["layer_2"], alone["new"])
 
 
+@pytest.mark.slow
 def test_features_change_and_a_reload_or_another_order_gives_identical_ones(
     corpus: FinetuneCorpus, encoder: dict[str, Any], by_folds: FinetuneSummary
 ):
@@ -109,6 +112,7 @@ def test_features_change_and_a_reload_or_another_order_gives_identical_ones(
     assert all(np.array_equal(first[name], again[name]) for name in plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [{"name": "last_layers", "count": 1}, {"name": "all"}])
 def test_whole_weights_change_places_too(method: dict[str, Any], corpus: FinetuneCorpus, encoder: dict[str, Any]):
     summary = finetune(corpus.config(f"whole-{method['name']}", encoder, method=method, epochs=1, learning_rate=1e-3))
@@ -131,6 +135,7 @@ def test_the_identity_follows_the_adapters_not_their_folder(
     assert moved.num_weight_bytes() > plain.num_weight_bytes()
 
 
+@pytest.mark.slow
 def test_a_manifest_of_other_folds_is_refused(corpus: FinetuneCorpus, encoder: dict[str, Any], by_folds: FinetuneSummary, tmp_path: Path):
     manifest = read_manifest(corpus.folder / "manifest.parquet")
     changed = [1 if row["clip_id"] == "clip00" else row["fold"] for row in corpus.rows]
@@ -143,6 +148,7 @@ def test_a_manifest_of_other_folds_is_refused(corpus: FinetuneCorpus, encoder: d
     assert plan_extraction(ExtractConfig.model_validate(common | {"manifest": corpus.folder / "manifest.parquet"})).num_pending == 24
 
 
+@pytest.mark.slow
 def test_a_training_split_is_cross_fitted_by_folds_of_its_own(corpus: FinetuneCorpus, encoder: dict[str, Any]):
     summary = finetune(corpus.config("splits", encoder, protocol=SPLITS, epochs=1))
     facts = json.loads((summary.folder / "adapter" / "finetune.json").read_text())
@@ -161,6 +167,7 @@ def test_a_training_split_is_cross_fitted_by_folds_of_its_own(corpus: FinetuneCo
     assert all(table.num_rows == len(set(table["clip_id"].to_pylist())) for table in predicted.values())
 
 
+@pytest.mark.slow
 def test_scores_predictions_and_suspected_labels_are_written(corpus: FinetuneCorpus, by_folds: FinetuneSummary):
     table = pq.read_table(by_folds.folder / "predictions" / "test.parquet")
     assert table["clip_id"].to_pylist() and len(set(table["clip_id"].to_pylist())) == 24
@@ -186,6 +193,7 @@ def test_a_wrong_label_is_suspected(encoder: dict[str, Any], tmp_path: Path):
     assert (first["clip_id"], first["label"], first["suspected"]) == ("clip05", "angry", "happy")
 
 
+@pytest.mark.slow
 def test_a_finished_one_says_so_and_trains_nothing(corpus: FinetuneCorpus, encoder: dict[str, Any], by_folds: FinetuneSummary):
     written = (by_folds.folder / "scores.json").stat().st_mtime_ns
     again = finetune(corpus.config("by_folds", encoder, values=["valence"]))
@@ -209,6 +217,7 @@ def test_a_killed_one_goes_on_with_what_is_left(corpus: FinetuneCorpus, encoder:
     assert ours == whole
 
 
+@pytest.mark.slow
 def test_adapters_of_other_weights_or_damaged_ones_are_refused(encoder: dict[str, Any], by_folds: FinetuneSummary, tmp_path: Path):
     adapter = by_folds.folder / "adapter"
     other = encoder | {"weights": str(save_small_bert(tmp_path / "other", seed=1)), "adapter": adapter}

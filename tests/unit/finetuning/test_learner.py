@@ -56,14 +56,25 @@ def losses(config: FinetuneConfig) -> list[float]:
     return [row["train_loss"] for row in learner.history]
 
 
-@pytest.mark.parametrize("name", ["bert", "causal_lm", "clip", "hubert"])
-def test_the_loss_falls(name: str, corpus: FinetuneCorpus, encoders: dict[str, dict[str, Any]]):
-    found = losses(corpus.config(f"falls-{name}", encoders[name], epochs=4))
-    assert len(found) == 4
+LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
+LAST = {"name": "last_layers", "count": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("bert", LAST),
+        ("clip", LAST),
+        *(pytest.param(name, LORA, marks=pytest.mark.slow) for name in ("bert", "causal_lm", "clip", "hubert")),
+    ],
+)
+def test_the_loss_falls(name: str, method: dict[str, Any], corpus: FinetuneCorpus, encoders: dict[str, dict[str, Any]]):
+    found = losses(corpus.config(f"falls-{name}-{method['name']}", encoders[name], method=method, epochs=3))
+    assert len(found) == 3
     assert found[-1] < 0.9 * found[0]
 
 
-@pytest.mark.parametrize("method", [{"name": "lora", "rank": 4, "dropout": 0.0}, {"name": "last_layers", "count": 1}, {"name": "all"}])
+@pytest.mark.parametrize("method", [pytest.param(LORA, marks=pytest.mark.slow), LAST, {"name": "all"}])
 def test_only_what_the_method_names_changes(method: dict[str, Any], corpus: FinetuneCorpus, encoders: dict[str, dict[str, Any]]):
     config = corpus.config(f"method-{method['name']}", encoders["bert"], method=method, epochs=1)
     learner = learner_of(config)
@@ -102,6 +113,7 @@ def test_what_does_not_fit_into_the_cache_is_decoded_again(corpus: FinetuneCorpu
     assert 0 < num_decoded < 24
 
 
+@pytest.mark.slow
 def test_a_resumed_fit_goes_on_as_if_it_had_never_stopped(corpus: FinetuneCorpus, encoders: dict[str, dict[str, Any]]):
     config = corpus.config("whole", encoders["bert"], values=["valence"], epochs=3)
     whole = losses(config)
@@ -114,6 +126,7 @@ def test_a_resumed_fit_goes_on_as_if_it_had_never_stopped(corpus: FinetuneCorpus
     assert [row["train_loss"] for row in second.history] == whole
 
 
+@pytest.mark.slow
 def test_early_stopping_predicts_with_the_best_epoch(corpus: FinetuneCorpus, encoders: dict[str, dict[str, Any]]):
     stopping = {"protocol": {"name": "folds", "dev": "next_fold"}, "early_stopping": {"metric": "loss", "patience": 1}}
     # So fast that it soon diverges.
@@ -127,6 +140,7 @@ def test_early_stopping_predicts_with_the_best_epoch(corpus: FinetuneCorpus, enc
     assert learner._score_dev()["dev_loss"] == pytest.approx(min(dev), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_targets_that_the_output_does_not_depend_on_are_refused(corpus: FinetuneCorpus, encoders: dict[str, dict[str, Any]]):
     # CLIP's projection comes after the last hidden state.
     config = corpus.config("idle", encoders["clip"], method={"name": "lora", "targets": ["visual_projection"]})
