@@ -33,8 +33,8 @@ from mer_ray.objectives import LossSettings, class_weights, is_better, score
 from mer_ray.objectives.losses import UNKNOWN
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import LOSS
+from mer_ray.training.epoch_plan import SMALLEST_MASS
 from mer_ray.training.evaluation import Predicted, autocast, prediction_loss, to_outcome
-from mer_ray.training.fitting import SMALLEST_MASS
 from mer_ray.training.optimisation import Part
 from mer_ray.training.training_data import IntArray, TrainingData
 from mer_ray.training.worker import compute_type

@@ -44,6 +44,7 @@ class StepTag(Config):
         "predict",
         "probe",
         "evaluate",
+        "report",
     ]
 
 
