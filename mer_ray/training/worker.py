@@ -20,12 +20,8 @@ class NamesDevice(Protocol):
         """`auto`: a GPU where there is one."""
 
 
-class ComputeSettings(Protocol):
+class ComputeSettings(NamesDevice, Protocol):
     """What a config says of where and in what type a training computes."""
-
-    @property
-    def device(self) -> Literal["auto", "cpu", "cuda"]:
-        """`auto` is a GPU where torch can use one."""
 
     @property
     def precision(self) -> Literal["auto", "float32", "bfloat16"]:
