@@ -166,6 +166,14 @@ class WeightChoice(ABC):
     def use(self, name: str) -> None:
         """Give the network the weights of a set."""
 
+    @abstractmethod
+    def more_layers(self) -> dict[str, int]:
+        """Layers that the sets add to the encoder's own, with their dimension."""
+
+    @abstractmethod
+    def extended(self, features: Features) -> Features:
+        """Features of the set in use, with these layers."""
+
 
 class Encoder(ABC):
     """Turns decoded clips into features; a clip's features depend on nothing but the clip.
@@ -198,7 +206,12 @@ class Encoder(ABC):
         results = self._encode(inputs)
         for features in results:
             self._check_features(features)
-        return results
+        return results if self.weight_choice is None else [self.weight_choice.extended(features) for features in results]
+
+    @property
+    def stored_layers(self) -> dict[str, int]:
+        """What the features have: those of a choice of weights first, so that the last layers are the network's."""
+        return self.layers if self.weight_choice is None else {**self.weight_choice.more_layers(), **self.layers}
 
     def check(self, clip_input: EncoderInput) -> None:
         """Refuse an input of the wrong kind, of another format, with no content or not finite.

@@ -3,21 +3,27 @@
 <folder>/finetune.json                       what was trained, and which adapter encodes which clip
 <folder>/<adapter>/adapter_model.safetensors, adapter_config.json
 
+<folder>/<adapter>/head.safetensors         the linear layer that was trained with it, whose outputs are the layer `head`
+
 A LoRA adapter is peft's own; any other is the changed tensors, whole, under their names in the encoder's network.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from mer_ray.core.artefacts import digest_file
 from mer_ray.core.config import Config, digest_of
 from mer_ray.core.errors import EncoderError
+from mer_ray.core.media_types import Features, FloatArray
 from mer_ray.encoders._base import WeightChoice
 from mer_ray.encoders._weights import ADAPTER_WEIGHTS
 
@@ -25,6 +31,8 @@ FACTS_FILE = "finetune.json"
 # Trained on all labelled clips: for clips that fine-tuning did not know.
 DEFAULT_ADAPTER = "all"
 FOLD_PREFIX = "fold"
+# Emotions in order, then values, before any softmax: axes that mean the same whichever adapter encoded a clip.
+HEAD_FILE, HEAD_LAYER = "head.safetensors", "head"
 LORA_A, LORA_B = ".lora_A.weight", ".lora_B.weight"
 PEFT_PREFIX = "base_model.model."
 
@@ -32,7 +40,8 @@ PEFT_PREFIX = "base_model.model."
 class CrossFitFacts(Config):
     """finetune.json: `adapter_of` names the adapter of each clip that has one of its own; all others take `all`.
 
-    `weights_digest` is that of the encoder before; `files` has the sha256 of each adapter's tensors. `lora_scale` multiplies the
+    `weights_digest` is that of the encoder before; `files` and `heads` have the sha256 of each adapter's tensors and of its
+    head's, which read the mean of the layer `head_reads`. `lora_scale` multiplies the
     product of LoRA's matrices, None where adapters hold whole tensors. `follows_folds`: adapters are named after the manifest's folds.
     """
 
@@ -47,6 +56,9 @@ class CrossFitFacts(Config):
     follows_folds: bool
     adapter_of: dict[str, str]
     files: dict[str, str] = Field(min_length=1)
+    heads: dict[str, str]
+    head_reads: str
+    head_dim: int
 
     def held_out_folds(self) -> dict[str, int]:
         """By clip_id the manifest's fold of then; empty where folds were fine-tuning's own."""
@@ -76,12 +88,15 @@ def read_cross_fit(folder: Path) -> CrossFitFacts:
         facts = CrossFitFacts.model_validate_json((folder / FACTS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, ValidationError) as error:
         raise EncoderError(f"adapter {folder}: {FACTS_FILE} cannot be read; copy the folder again, or fine-tune anew") from error
-    for name, sha256 in facts.files.items():
-        path = folder / name / ADAPTER_WEIGHTS
+    listed = [
+        (name, file, sha256) for file, found in ((ADAPTER_WEIGHTS, facts.files), (HEAD_FILE, facts.heads)) for name, sha256 in found.items()
+    ]
+    for name, file, sha256 in listed:
+        path = folder / name / file
         if not path.is_file() or digest_file(path) != sha256:
-            what = f"{name}/{ADAPTER_WEIGHTS} is {'not what was trained' if path.is_file() else 'missing'}"
+            what = f"{name}/{file} is {'not what was trained' if path.is_file() else 'missing'}"
             raise EncoderError(f"adapter {folder}: {what}; copy the folder again, or fine-tune anew")
-    if unknown := sorted({*facts.adapter_of.values(), DEFAULT_ADAPTER} - set(facts.files)):
+    if unknown := sorted({*facts.adapter_of.values(), DEFAULT_ADAPTER} - (set(facts.files) & set(facts.heads))):
         raise EncoderError(f"adapter {folder}: {FACTS_FILE} names no file of {', '.join(unknown)}; fine-tune anew")
     return facts
 
@@ -94,7 +109,7 @@ def digest_cross_fit(folder: Path) -> str:
 
     """
     facts = read_cross_fit(folder)
-    return digest_of([facts.files, facts.adapter_of, facts.lora_scale, facts.weights_digest])
+    return digest_of([facts.files, facts.heads, facts.adapter_of, facts.lora_scale, facts.weights_digest])
 
 
 def changed_bytes(folder: Path, itemsize: int) -> int:
@@ -116,10 +131,11 @@ def changed_bytes(folder: Path, itemsize: int) -> int:
 class CrossFittedWeights(WeightChoice):
     """A network whose weights change places with the clip: those of an adapter are the same bits, whatever was used before."""
 
-    def __init__(self, network: nn.Module, folder: Path, facts: CrossFitFacts) -> None:
+    def __init__(self, network: nn.Module, layers: Collection[str], folder: Path, facts: CrossFitFacts) -> None:
         self._folder, self._facts = folder, facts
         self._parameters = dict(network.named_parameters())
         self._used: str | None = None
+        self._heads = {name: load_file(folder / name / HEAD_FILE) for name in facts.heads} if facts.head_reads in layers else {}
         self._adapters = {name: self._load(name) for name in facts.files} if facts.lora_scale is not None else {}
         places = sorted({place for pairs in self._adapters.values() for place in pairs})
         self._refuse_unknown(places)
@@ -138,6 +154,19 @@ class CrossFittedWeights(WeightChoice):
         for place, value in self._values(name):
             self._parameters[place].data.copy_(value)
         self._used = name
+
+    def more_layers(self) -> dict[str, int]:
+        """The head, where the encoder gives the layer that it reads."""
+        return {HEAD_LAYER: self._facts.head_dim} if self._heads else {}
+
+    def extended(self, features: Features) -> Features:
+        """With the head's output for the clip's mean; it has no deviation."""
+        if not self._heads or self._used is None:
+            return features
+        head = self._heads[self._used]
+        output_D: FloatArray = head["weight"] @ features.mean[self._facts.head_reads] + head["bias"]
+        mean = {HEAD_LAYER: output_D, **features.mean}
+        return replace(features, mean=mean, std={HEAD_LAYER: np.zeros_like(output_D), **features.std})
 
     def _values(self, name: str) -> Iterator[tuple[str, Tensor]]:
         scale = self._facts.lora_scale

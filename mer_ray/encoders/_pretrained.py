@@ -147,7 +147,7 @@ class PretrainedEncoderConfig(EncoderConfig):
         if self.adapter is not None and is_cross_fit(self.adapter):
             facts = read_cross_fit(self.adapter)
             refuse_other_encoder(self.adapter, facts, self.trained_as())
-            encoder.weight_choice = CrossFittedWeights(encoder.model, self.adapter, facts)
+            encoder.weight_choice = CrossFittedWeights(encoder.model, encoder.layers, self.adapter, facts)
         return encoder
 
     @abstractmethod

@@ -13,7 +13,7 @@ from mer_ray.core.config import digest_of
 from mer_ray.core.errors import EncoderError
 from mer_ray.core.faces import DetectedFaces
 from mer_ray.encoders import EncoderConfig, PluginEncoderConfig
-from mer_ray.encoders._cross_fit import FACTS_FILE, is_cross_fit, read_cross_fit
+from mer_ray.encoders._cross_fit import FACTS_FILE, HEAD_FILE, is_cross_fit, read_cross_fit
 from mer_ray.encoders._pretrained import PretrainedEncoderConfig
 from mer_ray.encoders._weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CARD_FILE, CONFIG_FILE, INDEX_PATTERN, weight_files
 
@@ -74,7 +74,9 @@ def list_needs(config: EncoderConfig) -> list[Need]:
 def _need_adapter(folder: Path) -> Need:
     if not is_cross_fit(folder):
         return need_folder(("adapter",), str(folder), folder, (ADAPTER_CONFIG,))
-    beside = [folder / name / file for name in sorted(read_cross_fit(folder).files) for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)]
+    beside = [
+        folder / name / file for name in sorted(read_cross_fit(folder).files) for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_FILE)
+    ]
     return Need(("adapter",), str(folder), (folder / FACTS_FILE, *beside), is_folder=True)
 
 

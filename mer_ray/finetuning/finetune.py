@@ -20,7 +20,7 @@ from mer_ray.core.manifest import read_manifest
 from mer_ray.core.media_types import Clip
 from mer_ray.core.table import Table
 from mer_ray.encoders import encoder_identity
-from mer_ray.encoders._cross_fit import FACTS_FILE, CrossFitFacts
+from mer_ray.encoders._cross_fit import FACTS_FILE, HEAD_FILE, CrossFitFacts
 from mer_ray.encoders._pretrained import PretrainedEncoderConfig
 from mer_ray.encoders._weights import ADAPTER_WEIGHTS
 from mer_ray.extraction.inputs import input_hash, source_path, stamp_files
@@ -206,6 +206,9 @@ def _describe_adapters(prepared: Preparation, folder: FinetuneFolder) -> None:
         follows_folds=isinstance(config.protocol, FoldsProtocol),
         adapter_of=adapter_of(prepared.fits, data),
         files={fit.name: digest_file(folder.adapter / fit.name / ADAPTER_WEIGHTS) for fit in prepared.fits},
+        heads={fit.name: digest_file(folder.adapter / fit.name / HEAD_FILE) for fit in prepared.fits},
+        head_reads=last_layer(encoder),
+        head_dim=len(data.task.classes) + len(data.task.values),
     )
     write_text(folder.adapter / FACTS_FILE, facts.model_dump_json(indent=1) + "\n")
 
@@ -215,7 +218,8 @@ def _describe(prepared: Preparation) -> dict[str, Any]:
     config, data = prepared.config, prepared.data
     encoder = config.encoder
     trained = trained_parameters(config)
-    layer, dim = next(iter(reversed([item for item in encoder.layers().items() if item[0].startswith("layer_")])))
+    assert isinstance(encoder, PretrainedEncoderConfig)
+    layer, dim = last_layer(encoder), next(iter(encoder.layers().values()))
     return {
         "name": config.out.name,
         "identity": prepared.identity,
@@ -248,3 +252,9 @@ def trained_parameters(config: FinetuneConfig) -> int | None:
     """Parameters that are trained, without the head; None where only code beside the weights knows the network."""
     skeleton = check_encoder(config)
     return None if skeleton is None else config.method.num_trainable(skeleton)
+
+
+def last_layer(encoder: PretrainedEncoderConfig) -> str:
+    """The layer whose mean the head reads, whichever of them the encoder is asked to give."""
+    whole = encoder.model_copy(update={"chosen_layers": None}) if hasattr(encoder, "chosen_layers") else encoder
+    return [name for name in whole.layers() if name.startswith("layer_")][-1]

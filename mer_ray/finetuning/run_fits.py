@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+from safetensors.torch import save_file
 
 from mer_ray.core.errors import RunError
 from mer_ray.core.progress import track
+from mer_ray.encoders._cross_fit import HEAD_FILE
 from mer_ray.finetuning.config import FinetuneConfig
 from mer_ray.finetuning.fits import Fit
 from mer_ray.finetuning.folder import FinetuneFolder
@@ -77,6 +79,8 @@ def _finish_fit(config: FinetuneConfig, worker: FinetuneWorker, folder: Finetune
         return
     weights = str(getattr(config.encoder, "weights", config.encoder.name))
     config.method.save(folder.adapter / fit.name, learner.network.trained_state(), weights)
+    head = {name: tensor.detach().cpu().float().contiguous() for name, tensor in learner.network.head.state_dict().items()}
+    save_file(head, folder.adapter / fit.name / HEAD_FILE)
     tables = [to_table(one, learner.data, split, partition.fold, config.seed) for split, one in predicted.items()]
     if tables:
         write_table(own.root / "predictions.parquet", pa.concat_tables(tables))

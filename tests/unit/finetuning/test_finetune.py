@@ -20,6 +20,7 @@ from mer_ray.decoders.limits import MediaLimits
 from mer_ray.encoders import AnyEncoder, EncoderConfig, encoder_identity
 from mer_ray.encoders.fetching import fetch_need, list_needs
 from mer_ray.extraction.config import ExtractConfig
+from mer_ray.extraction.describe import describe_encoder
 from mer_ray.extraction.plan import plan_extraction
 from mer_ray.extraction.shard_encoder import ShardDecoder, ShardEncoder, begin_report
 from mer_ray.extraction.shards import Shard, ShardClip
@@ -49,15 +50,15 @@ def parse(data: dict[str, Any]) -> EncoderConfig:
     return config
 
 
-def encode(config: EncoderConfig, clips: list[Clip]) -> dict[str, np.ndarray]:
-    """The last layer's means, as `extract` makes them of a shard."""
+def encode(config: EncoderConfig, clips: list[Clip], layer: str = "layer_2") -> dict[str, np.ndarray]:
+    """A layer's means, as `extract` makes them of a shard."""
     encoder = ShardEncoder([config], "cpu")
     shard = Shard(0, tuple(ShardClip(clip, dict.fromkeys(encoder.configs, "hash")) for clip in clips))
     decoded = ShardDecoder(encoder.configs, MediaLimits(), 64).decode(shard, {}, begin_report(shard))
     found = {}
     for item, outcome in next(iter(encoder.encode(decoded).outcomes.values())):
         assert isinstance(outcome, Features), outcome
-        found[item.clip.clip_id] = outcome.mean["layer_2"]
+        found[item.clip.clip_id] = outcome.mean[layer]
     return found
 
 
@@ -75,6 +76,22 @@ def test_each_clip_is_encoded_by_the_adapter_of_its_fold(corpus: FinetuneCorpus,
         clip_id, fold = row["clip_id"], row["fold"]
         assert np.array_equal(crossed[clip_id], alone[fold][clip_id])
         assert not np.array_equal(crossed[clip_id], alone[(fold + 1) % 3][clip_id])
+
+
+@pytest.mark.slow
+def test_the_layer_of_the_head_is_what_the_held_out_network_predicted(
+    corpus: FinetuneCorpus, encoder: dict[str, Any], by_folds: FinetuneSummary
+):
+    config = parse(encoder | {"adapter": by_folds.folder / "adapter"})
+    heads = encode(config, clips_of(corpus), "head")
+    predicted = pq.read_table(by_folds.folder / "predictions" / "test.parquet").to_pylist()
+    assert len(predicted) == len(heads) == 24
+    for row in predicted:
+        *logits, valence = heads[row["clip_id"]].tolist()
+        probs = np.exp(logits) / np.exp(logits).sum()
+        assert probs == pytest.approx([row[f"prob_{name}"] for name in CLASSES], abs=1e-5)
+        assert valence == pytest.approx(row["valence"], abs=1e-5)
+    assert list(describe_encoder(config, config.build("cpu")).layers.items()) == [("head", 4), *config.layers().items()]
 
 
 @pytest.mark.slow
