@@ -103,6 +103,8 @@ class FinetuneConfig(Config):
                 )
             if not self.protocol.has_dev:
                 raise ValueError("early_stopping needs a dev set; set protocol.dev (next_fold, or a split), or early_stopping: null")
+        if isinstance(self.protocol, FoldsProtocol) and self.protocol.test_folds is not None:
+            raise ValueError("protocol.test_folds: each fold needs an adapter that was trained without it; leave it out")
         if self.encoder.degrade is not None:
             raise ValueError("encoder.degrade: adapters are trained on media as they are; leave it out")
         if getattr(self.encoder, "adapter", None) is not None:

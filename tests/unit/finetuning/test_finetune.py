@@ -303,6 +303,7 @@ def test_what_cannot_be_trained_is_one_line(
         ({"early_stopping": {"metric": "loss"}}, "early_stopping needs a dev set"),
         ({"augment": {}}, "augment: changes pictures, which bert does not read"),
         ({"values": ["valence", "valence"]}, "names one twice"),
+        ({"protocol": {"name": "folds", "test_folds": [0]}}, "each fold needs an adapter that was trained without it"),
     ],
 )
 def test_configs_that_contradict_themselves_are_refused(
