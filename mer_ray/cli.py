@@ -298,6 +298,12 @@ def selftrain(words: Words = None, print_config: PrintConfig = False, dry_run: D
 
 
 @app.command()
+def finetune(words: Words = None, print_config: PrintConfig = False, dry_run: DryRun = False) -> None:
+    """Train an encoder on the labels, a network per fold; the result is adapters for `extract`."""
+    _run_verb("finetune", words, print_config, dry_run, {}, {})
+
+
+@app.command()
 def evaluate(
     words: Annotated[
         list[str] | None,

@@ -102,6 +102,10 @@ class EncoderConfig(Config, ABC):
         """Memory that the weights take in the compute type: what a plan counts before any are loaded."""
         return 0
 
+    def held_out_folds(self) -> dict[str, int]:
+        """By clip_id the manifest's fold whose adapter encodes it, where adapters were fitted by folds."""
+        return {}
+
     @property
     def frames_are_independent(self) -> bool:
         """Whether a frame's features depend on nothing but the frame, so that a long clip may come in pieces."""
@@ -151,8 +155,33 @@ class EncoderConfig(Config, ABC):
             )
 
 
+class WeightChoice(ABC):
+    """Several sets of weights for one network, of which each clip has its own."""
+
+    @abstractmethod
+    def name_for(self, clip_id: str) -> str:
+        """The set that encodes a clip."""
+
+    @abstractmethod
+    def use(self, name: str) -> None:
+        """Give the network the weights of a set."""
+
+    @abstractmethod
+    def more_layers(self) -> dict[str, int]:
+        """Layers that the sets add to the encoder's own, with their dimension."""
+
+    @abstractmethod
+    def extended(self, features: Features) -> Features:
+        """Features of the set in use, with these layers."""
+
+
 class Encoder(ABC):
-    """Turns decoded clips into features; a clip's features depend on nothing but the clip."""
+    """Turns decoded clips into features; a clip's features depend on nothing but the clip.
+
+    `weight_choice` where the clip decides on the weights, None where there is one set; until another is used it is that for new clips.
+    """
+
+    weight_choice: WeightChoice | None = None
 
     def __init__(self, config: EncoderConfig) -> None:
         config.check()
@@ -177,7 +206,12 @@ class Encoder(ABC):
         results = self._encode(inputs)
         for features in results:
             self._check_features(features)
-        return results
+        return results if self.weight_choice is None else [self.weight_choice.extended(features) for features in results]
+
+    @property
+    def stored_layers(self) -> dict[str, int]:
+        """What the features have: those of a choice of weights first, so that the last layers are the network's."""
+        return self.layers if self.weight_choice is None else {**self.weight_choice.more_layers(), **self.layers}
 
     def check(self, clip_input: EncoderInput) -> None:
         """Refuse an input of the wrong kind, of another format, with no content or not finite.

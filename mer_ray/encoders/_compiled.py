@@ -18,11 +18,11 @@ def compile_blocks(model: nn.Module) -> None:
     """
     # Not in the type stubs of torch 2.14.
     torch_compile: Any = torch.compile
-    for block in _find_blocks(model):
+    for block in find_blocks(model):
         block.forward = _with_any_number_of_rows(torch_compile(block.forward, recompile_limit=MAX_COMPILATIONS))
 
 
-def _find_blocks(model: nn.Module) -> nn.ModuleList:
+def find_blocks(model: nn.Module) -> nn.ModuleList:
     """The list of modules that holds the most parameters: the transformer's blocks."""
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     return max(lists, key=lambda blocks: sum(parameter.numel() for parameter in blocks.parameters()))

@@ -23,9 +23,18 @@ from torch import Tensor, nn
 
 from mer_ray.core.config import digest_of, where_or_how_fast
 from mer_ray.core.errors import EncoderError
-from mer_ray.core.media_types import FloatArray
-from mer_ray.encoders._base import EncoderConfig
+from mer_ray.core.media_types import EncoderInput, FloatArray
+from mer_ray.encoders._base import Encoder, EncoderConfig
 from mer_ray.encoders._compiled import compile_blocks
+from mer_ray.encoders._cross_fit import (
+    PEFT_PREFIX,
+    CrossFittedWeights,
+    changed_bytes,
+    digest_cross_fit,
+    is_cross_fit,
+    read_cross_fit,
+    refuse_other_encoder,
+)
 from mer_ray.encoders._weights import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -37,16 +46,15 @@ from mer_ray.encoders._weights import (
 )
 
 Compute = Literal["float32", "bf16"]
-# What peft puts before every name of the model.
-PEFT_PREFIX = "base_model.model."
 COMPUTE_DTYPES: dict[Compute, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 class PretrainedEncoderConfig(EncoderConfig):
     """A transformers checkpoint: `weights` is a folder, or a hub id with an optional `revision`.
 
-    `adapter` is a folder with a LoRA adapter as peft saves it; it is merged into the weights. `compute` is the type of the
-    forward pass. `compile` has torch compile the network's blocks: minutes at first, worth it for long extractions on a GPU.
+    `adapter` is a folder with a LoRA adapter as peft saves it, which is merged into the weights, or the folder `adapter` of a
+    fine-tuning, whose adapters change places with the clip. `compute` is the type of the forward pass. `compile` has torch compile
+    the network's blocks: minutes at first, worth it for long extractions on a GPU.
     """
 
     # What config.json must say in model_type, and the files that must (or, with `*`, may) lie beside the tensors.
@@ -70,6 +78,11 @@ class PretrainedEncoderConfig(EncoderConfig):
     @classmethod
     def _make_adapter_absolute(cls, adapter: Path | None) -> Path | None:
         return adapter.expanduser().absolute() if adapter else None
+
+    @property
+    def stored_name(self) -> str:
+        """With a fine-tuning's adapters apart from the frozen network, so that a store may hold both."""
+        return f"{self.name}_finetuned" if self.adapter is not None and is_cross_fit(self.adapter) else self.name
 
     @property
     def licence(self) -> str:
@@ -114,19 +127,95 @@ class PretrainedEncoderConfig(EncoderConfig):
 
         """
 
+    @abstractmethod
+    def skeleton(self) -> nn.Module:
+        """The network without weights, on no device: its parts and their names.
+
+        Raises:
+            EncoderError: only code beside the weights knows them.
+
+        """
+
+    def build(self, device: str) -> NetworkEncoder:
+        """The encoder with its weights on `device`, those of `adapter` for clips that no fine-tuning knows.
+
+        Raises:
+            EncoderError: weights are missing or broken, or the adapter is one of another network.
+
+        """
+        encoder = self._build(device)
+        if self.adapter is not None and is_cross_fit(self.adapter):
+            facts = read_cross_fit(self.adapter)
+            refuse_other_encoder(self.adapter, facts, self.trained_as())
+            encoder.weight_choice = CrossFittedWeights(encoder.model, encoder.layers, self.adapter, facts)
+        return encoder
+
+    @abstractmethod
+    def _build(self, device: str) -> NetworkEncoder:
+        """The encoder with its weights and, where it is one of peft, its adapter."""
+
+    def trained_as(self) -> dict[str, Any]:
+        """What a fine-tuning remembers of its encoder, and asks of the one that reads its adapters."""
+        return {"encoder": self.name, "num_layers": getattr(self, "num_layers", None), "weights_digest": self._base_digest()}
+
+    def _base_digest(self) -> str:
+        return digest_weights(self.folder(), (CONFIG_FILE, *self.companions))
+
     def weights_digest(self) -> str:
         """The sha256 over tensors, configs and the adapter's files."""
-        digest = digest_weights(self.folder(), (CONFIG_FILE, *self.companions))
-        return digest if self.adapter is None else digest_of([digest, digest_weights(self.adapter, (ADAPTER_CONFIG,))])
+        digest = self._base_digest()
+        if self.adapter is None:
+            return digest
+        adapter = digest_cross_fit(self.adapter) if is_cross_fit(self.adapter) else digest_weights(self.adapter, (ADAPTER_CONFIG,))
+        return digest_of([digest, adapter])
+
+    def held_out_folds(self) -> dict[str, int]:
+        """As finetune.json says, where it followed the manifest's folds."""
+        if self.adapter is None or not is_cross_fit(self.adapter):
+            return {}
+        return read_cross_fit(self.adapter).held_out_folds()
+
+    def _adapter_bytes(self) -> int:
+        is_resident = self.adapter is not None and is_cross_fit(self.adapter)
+        return changed_bytes(self.adapter, COMPUTE_DTYPES[self.compute].itemsize) if self.adapter is not None and is_resident else 0
 
     def num_weight_bytes(self) -> int:
-        """Of the whole checkpoint in the compute type; an adapter is merged into it."""
+        """Of the whole checkpoint in the compute type; an adapter is merged into it, those of a fine-tuning keep what they change."""
         settings = self.settings()
         stored = str(settings.get("dtype") or settings.get("torch_dtype") or "float32")
         # Only an estimate: a type that torch does not know by this name counts as the smallest, so as the most values.
         stored_dtype = getattr(torch, stored, torch.float16)
         num_bytes = sum(file.stat().st_size for file in weight_files(self.folder()))
-        return num_bytes // stored_dtype.itemsize * COMPUTE_DTYPES[self.compute].itemsize
+        return num_bytes // stored_dtype.itemsize * COMPUTE_DTYPES[self.compute].itemsize + self._adapter_bytes()
+
+
+class NetworkEncoder(Encoder):
+    """An encoder around one network of transformers, `model`."""
+
+    model: Any
+
+    def begin_training(self, in_bfloat16: bool) -> None:
+        """Take out what training turns on in some networks by chance, so that a batch is the same on one worker and on several.
+
+        `in_bfloat16`: matrix products will run in it.
+        """
+        for option in ("layerdrop", "encoder_layerdrop"):
+            if hasattr(self.model.config, option):
+                setattr(self.model.config, option, 0.0)
+        if hasattr(self.model.config, "apply_spec_augment"):
+            # Some checkpoints lack the vector that it puts in place of masked frames.
+            self.model.config.apply_spec_augment = False
+
+    @abstractmethod
+    def trim(self, clip_input: EncoderInput, start: float, max_s: float) -> EncoderInput:
+        """A part of an input that goes through the network in one piece: from the share `start` (0 to 1) of what can be left out.
+
+        `max_s` bounds seconds of sound.
+        """
+
+    @abstractmethod
+    def last_states(self, inputs: Sequence[EncoderInput]) -> tuple[Tensor, Tensor]:
+        """The last hidden state of trimmed inputs with its gradient, (B, T, D), and which of its frames are real, bool (B, T)."""
 
 
 def read_settings(folder: Path, weights: str) -> dict[str, Any]:
@@ -172,7 +261,7 @@ def load_pretrained(
         raise EncoderError(
             f"weights {config.weights}: {len(missing)} tensors of the model are missing, e.g. {missing[0]}; download them again"
         )
-    if config.adapter is not None:
+    if config.adapter is not None and not is_cross_fit(config.adapter):
         model = merge_adapter(model, config.adapter, config.is_truncated)
     model = model.eval().requires_grad_(False)
     # A model that accelerate has spread over devices stays where it is.

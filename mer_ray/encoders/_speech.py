@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.media_types import Audio, AudioFormat, EncoderInput, Features, FloatArray
-from mer_ray.encoders._base import Checkpoint, Encoder
+from mer_ray.encoders._base import Checkpoint
 from mer_ray.encoders._budget import BatchBudget
 from mer_ray.encoders._pooling import pool_in_time
-from mer_ray.encoders._pretrained import COMPUTE_DTYPES, PretrainedEncoderConfig, exact_float32, pool_states
+from mer_ray.encoders._pretrained import COMPUTE_DTYPES, NetworkEncoder, PretrainedEncoderConfig, exact_float32, pool_states
 from mer_ray.encoders._windows import Window, cut_windows, merge_statistics
 
 SAMPLE_RATE_HZ = 16_000
@@ -89,11 +89,16 @@ class SpeechEncoderConfig(PretrainedEncoderConfig):
         """With `num_layers`."""
         return self.num_layers is not None
 
-    def num_weight_bytes(self) -> int:
-        """Of the parts that are loaded, in the compute type; an adapter is merged into them."""
+    def skeleton(self) -> nn.Module:
+        """The network without weights."""
         with torch.device("meta"):
-            model = self.model_class()(self.architecture())
-        return int(sum(parameter.numel() for parameter in model.parameters())) * COMPUTE_DTYPES[self.compute].itemsize
+            network: nn.Module = self.model_class()(self.architecture())
+        return network
+
+    def num_weight_bytes(self) -> int:
+        """Of the parts that are loaded, in the compute type, and of what adapters that change places keep beside them."""
+        num_parameters = sum(parameter.numel() for parameter in self.skeleton().parameters())
+        return num_parameters * COMPUTE_DTYPES[self.compute].itemsize + self._adapter_bytes()
 
     def layers(self) -> dict[str, int]:
         """`layer_0` (input of the first block) to `layer_N` (output of the model, after the final norm where it has one)."""
@@ -120,8 +125,8 @@ class _Part:
     frames_KTD: FloatArray | None
 
 
-class SpeechEncoder(Encoder):
-    """A frozen speech network; windows of similar length share a padded batch and do not notice it."""
+class SpeechEncoder(NetworkEncoder):
+    """A speech network; windows of similar length share a padded batch and do not notice it."""
 
     def __init__(self, config: SpeechEncoderConfig, device: str, extractor: Any) -> None:
         super().__init__(config)
@@ -168,6 +173,21 @@ class SpeechEncoder(Encoder):
                 f"{self.name}: the sound has {len(clip_input.samples)} samples; "
                 f"at least {self.min_samples} ({1000 * self.min_samples / SAMPLE_RATE_HZ:g} ms at 16 kHz) are needed"
             )
+
+    def trim(self, clip_input: EncoderInput, start: float, max_s: float) -> Audio:
+        """At most `max_s` seconds, and no more than a window, of a sound that is prepared as a whole."""
+        assert isinstance(clip_input, Audio)
+        samples_S = self._prepare(clip_input.samples)
+        longest = max(self.min_samples, min(round(max_s * SAMPLE_RATE_HZ), self._count_samples(self.max_frames)))
+        first = round(start * max(0, len(samples_S) - longest))
+        return Audio(samples_S[first : first + longest], SAMPLE_RATE_HZ)
+
+    def last_states(self, inputs: Sequence[EncoderInput]) -> tuple[Tensor, Tensor]:
+        """Of the network's output, which `layer_N` is."""
+        sounds = [clip_input.samples for clip_input in inputs if isinstance(clip_input, Audio)]
+        state_BTD = self._forward(sounds)[-1]
+        num_frames_B = torch.tensor([self._count_frames(len(samples_S)) for samples_S in sounds], device=self.device)
+        return state_BTD, torch.arange(state_BTD.shape[1], device=self.device) < num_frames_B[:, None]
 
     def padding(self) -> tuple[int, int]:
         """Real and padded samples."""

@@ -16,6 +16,7 @@ import transformers
 from pydantic import Field
 from torch import Tensor
 
+from mer_ray.core.errors import EncoderError
 from mer_ray.core.media_types import FloatArray
 from mer_ray.encoders._budget import BatchBudget, make_rungs
 from mer_ray.encoders._clip_group_norm import ClipGroupNorm
@@ -49,7 +50,7 @@ class ConvSpeechConfig(SpeechEncoderConfig):
         """`window_s`."""
         return self.window_s
 
-    def build(self, device: str) -> ConvSpeechEncoder:
+    def _build(self, device: str) -> ConvSpeechEncoder:
         """The encoder with its weights on `device`."""
         return ConvSpeechEncoder(self, device)
 
@@ -71,6 +72,15 @@ class ConvSpeechEncoder(SpeechEncoder):
             # A sample more would be a frame more than a window holds.
             longest = self._count_samples(self.max_frames + 1) - 1
             self.budget = BatchBudget(self.budget.max_units, make_rungs(round(SHORTEST_RUNG_S * SAMPLE_RATE_HZ), longest, MAX_LENGTHS))
+
+    def begin_training(self, in_bfloat16: bool) -> None:
+        """Also refuse what sees its batch, and keep the convolutions over the waveform frozen, as their authors fine-tune."""
+        if getattr(self.architecture, "conv_pos_batch_norm", False):
+            raise EncoderError(f"{self.name}: a batch norm before its positions makes a clip depend on its batch; take another checkpoint")
+        super().begin_training(in_bfloat16)
+        self.model.feature_extractor._freeze_parameters()
+        if in_bfloat16 and self.device.type == "cpu" and self.compute_dtype == torch.float32:
+            compute_without_onednn(self.model)
 
     @property
     def min_samples(self) -> int:

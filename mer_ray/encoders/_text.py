@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import transformers
+from torch import Tensor, nn
 
 from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.media_types import EncoderInput, Features, FloatArray, TextFormat
-from mer_ray.encoders._base import Encoder
 from mer_ray.encoders._budget import BatchBudget, make_rungs
 from mer_ray.encoders._compiled import MAX_LENGTHS
-from mer_ray.encoders._pretrained import PretrainedEncoderConfig, exact_float32, pool_states, to_device
+from mer_ray.encoders._pretrained import NetworkEncoder, PretrainedEncoderConfig, exact_float32, pool_states, to_device
 from mer_ray.encoders._windows import Window, cut_windows, merge_statistics
 
 # Windows share a quarter of their tokens or more with their neighbours.
@@ -75,6 +75,13 @@ class PretrainedTextConfig(PretrainedEncoderConfig):
         architecture = self.architecture()
         return {f"layer_{number}": architecture.hidden_size for number in range(architecture.num_hidden_layers + 1)}
 
+    def skeleton(self) -> nn.Module:
+        """The network without weights."""
+        with torch.device("meta"):
+            make: Any = transformers.AutoModel.from_config
+            network: nn.Module = make(self.architecture())
+        return network
+
     @abstractmethod
     def max_tokens(self) -> int | None:
         """The longest input of the model, special tokens counted; None where there is no limit."""
@@ -100,8 +107,8 @@ class _Part:
     sequences: dict[str, FloatArray]
 
 
-class PretrainedTextEncoder(Encoder):
-    """A frozen network over tokens; windows of similar length share a padded batch and do not notice it."""
+class PretrainedTextEncoder(NetworkEncoder):
+    """A network over tokens; windows of similar length share a padded batch and do not notice it."""
 
     def __init__(self, config: PretrainedTextConfig, model: Any, tokenizer: Any, device: torch.device) -> None:
         super().__init__(config)
@@ -152,8 +159,30 @@ class PretrainedTextEncoder(Encoder):
             window.keep_stop + offset + (len(self.suffix) if keeps and is_last else 0),
         )
 
-    @torch.inference_mode()
-    def _encode_batch(self, windows: Sequence[_Window]) -> list[_Part]:
+    def trim(self, clip_input: EncoderInput, start: float, max_s: float) -> str:
+        """The sentence: what is beyond the model's window is left out by `last_states`.
+
+        Raises:
+            EncoderError: it has no tokens.
+
+        """
+        assert isinstance(clip_input, str)
+        self._cut(0, clip_input)
+        return clip_input
+
+    def last_states(self, inputs: Sequence[EncoderInput]) -> tuple[Tensor, Tensor]:
+        """Of the network's output over the tokens that count; of a long sentence over its first window."""
+        windows = [self._cut(0, sentence)[0] for sentence in inputs if isinstance(sentence, str)]
+        state_BTD: Tensor = self._forward(windows)[-1]
+        starts_B1, ends_B1 = (
+            torch.tensor([[place] for place in places], device=state_BTD.device)
+            for places in ([window.keep_start for window in windows], [window.keep_end for window in windows])
+        )
+        times_T = torch.arange(state_BTD.shape[1], device=state_BTD.device)
+        return state_BTD, (times_T >= starts_B1) & (times_T < ends_B1)
+
+    def _forward(self, windows: Sequence[_Window]) -> tuple[Tensor, ...]:
+        """All hidden states (B, T, D)."""
         longest = self.budget.padded_length(max(len(window.token_ids) for window in windows))
         # Padding on the right: a causal model's real tokens cannot see it, and positions count from the sentence's start.
         ids_BT = torch.full((len(windows), longest), self.pad_id)
@@ -161,11 +190,15 @@ class PretrainedTextEncoder(Encoder):
         for row, window in enumerate(windows):
             ids_BT[row, : len(window.token_ids)] = torch.tensor(window.token_ids)
             mask_BT[row, : len(window.token_ids)] = 1
+        output = self.model(
+            input_ids=to_device(ids_BT, self.device), attention_mask=to_device(mask_BT, self.device), output_hidden_states=True
+        )
+        return (*output.hidden_states[:-1], output.last_hidden_state)
+
+    @torch.inference_mode()
+    def _encode_batch(self, windows: Sequence[_Window]) -> list[_Part]:
         with exact_float32():
-            output = self.model(
-                input_ids=to_device(ids_BT, self.device), attention_mask=to_device(mask_BT, self.device), output_hidden_states=True
-            )
-        states = (*output.hidden_states[:-1], output.last_hidden_state)
+            states = self._forward(windows)
         kept_LBTD = [states[number] for number in self.numbers.values()]
         starts = [window.keep_start for window in windows]
         counts = [window.keep_end - window.keep_start for window in windows]

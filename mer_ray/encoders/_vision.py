@@ -118,12 +118,15 @@ class VisionEncoder(Encoder):
         # As bytes, from memory that the GPU reads by itself: a quarter of the traffic of normalised floats.
         images_BHWC = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=on_gpu)
         np.stack(images, out=images_BHWC.numpy())
-        images_BCHW = images_BHWC.to(self.device, non_blocking=on_gpu).permute(0, 3, 1, 2).float()
-        normalised_BCHW = ((images_BCHW - self.mean_C11) / self.deviation_C11).to(self.compute_dtype)
         with exact_float32():
-            layers = self._forward(normalised_BCHW)
+            layers = self._forward(self._normalise(images_BHWC.to(self.device, non_blocking=on_gpu)))
         features_BD: FloatArray = torch.cat([layer_BD.float() for layer_BD in layers], dim=1).cpu().numpy()
         return list(features_BD)
+
+    def _normalise(self, images_BHWC: Tensor) -> Tensor:
+        """What the network takes, (B, C, H, W)."""
+        images_BCHW = images_BHWC.permute(0, 3, 1, 2).float()
+        return ((images_BCHW - self.mean_C11) / self.deviation_C11).to(self.compute_dtype)
 
     def _pool(self, frames: Frames, rows: Sequence[FloatArray]) -> Features:
         columns = np.cumsum(list(self.layers.values()))[:-1]

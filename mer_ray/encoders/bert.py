@@ -46,7 +46,7 @@ class BertEncoderConfig(PretrainedTextConfig):
         num_tokens: int = architecture.max_position_embeddings - offset
         return num_tokens
 
-    def build(self, device: str) -> PretrainedTextEncoder:
+    def _build(self, device: str) -> PretrainedTextEncoder:
         """The encoder with its weights on `device`."""
         architecture = self.architecture()
         tokenizer = load_tokenizer(self, architecture.vocab_size)

@@ -10,6 +10,7 @@ import torch
 import transformers
 from pydantic import field_validator
 from rich.console import Console
+from torch import nn
 
 from mer_ray.core.config import where_or_how_fast
 from mer_ray.core.errors import ConfigError, EncoderError
@@ -95,6 +96,17 @@ class CausalLmConfig(PretrainedTextConfig):
         """Sizes and kinds of all parts, from config.json; no code of the folder is run for them."""
         return transformers.PreTrainedConfig.from_dict(self.settings()) if self.runs_code() else super().architecture()
 
+    def skeleton(self) -> nn.Module:
+        """The decoder without weights.
+
+        Raises:
+            EncoderError: the model is one that only the code in its folder knows.
+
+        """
+        if self.runs_code():
+            raise EncoderError(f"weights {self.weights}: only the code beside them knows the network's parts")
+        return super().skeleton()
+
     def runs_code(self) -> bool:
         """Whether the model is one that only the code in its folder knows."""
         return self.settings().get("model_type") not in self.model_types
@@ -124,7 +136,7 @@ class CausalLmConfig(PretrainedTextConfig):
                 return limit
         return None
 
-    def build(self, device: str) -> PretrainedTextEncoder:
+    def _build(self, device: str) -> PretrainedTextEncoder:
         """The encoder with its weights on `device`, or on all devices where `device_map` says so."""
         # Before anything large is read, and before any code runs.
         self.check()

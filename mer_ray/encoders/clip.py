@@ -10,12 +10,14 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 
 from mer_ray.core.errors import EncoderError
+from mer_ray.core.media_types import EncoderInput, Frames
 from mer_ray.encoders._base import Checkpoint
-from mer_ray.encoders._pretrained import PretrainedEncoderConfig, load_pretrained
+from mer_ray.encoders._pretrained import NetworkEncoder, PretrainedEncoderConfig, load_pretrained
 from mer_ray.encoders._vision import VisionEncoder, VisionEncoderConfig
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -92,20 +94,43 @@ class ClipEncoderConfig(VisionEncoderConfig, PretrainedEncoderConfig):
             )
         return means, deviations
 
-    def build(self, device: str) -> ClipEncoder:
+    def model_class(self) -> Any:
+        """The tower, with the projection where the checkpoint has one."""
+        return transformers.CLIPVisionModelWithProjection if self.has_projection() else transformers.CLIPVisionModel
+
+    def skeleton(self) -> nn.Module:
+        """The tower without weights."""
+        with torch.device("meta"):
+            network: nn.Module = self.model_class()(self.architecture())
+        return network
+
+    def _build(self, device: str) -> ClipEncoder:
         """The encoder with its weights on `device`."""
         return ClipEncoder(self, device)
 
 
-class ClipEncoder(VisionEncoder):
-    """A frozen CLIP vision transformer."""
+class ClipEncoder(VisionEncoder, NetworkEncoder):
+    """A CLIP vision transformer."""
 
     def __init__(self, config: ClipEncoderConfig, device: str) -> None:
         means, deviations = ([255 * value for value in values] for values in config.preprocessing())
         super().__init__(config, device, means, deviations)
         self.has_projection = config.has_projection()
-        model_class = transformers.CLIPVisionModelWithProjection if self.has_projection else transformers.CLIPVisionModel
-        self.model = load_pretrained(config, model_class, self.device, config=config.architecture())
+        self.model = load_pretrained(config, config.model_class(), self.device, config=config.architecture())
+
+    def trim(self, clip_input: EncoderInput, start: float, max_s: float) -> Frames:
+        """All frames: each goes through the network alone."""
+        assert isinstance(clip_input, Frames)
+        return clip_input
+
+    def last_states(self, inputs: Sequence[EncoderInput]) -> tuple[Tensor, Tensor]:
+        """The class token of each frame after the last block; a clip's T are its frames."""
+        clips = [torch.from_numpy(clip_input.images) for clip_input in inputs if isinstance(clip_input, Frames)]
+        counts = [len(images) for images in clips]
+        layers = self._forward(self._normalise(torch.cat(clips).to(self.device)))
+        state_ND = layers[-2] if self.has_projection else layers[-1]
+        mask_BT = torch.arange(max(counts), device=self.device) < torch.tensor(counts, device=self.device)[:, None]
+        return nn.utils.rnn.pad_sequence(list(torch.split(state_ND, counts)), batch_first=True), mask_BT
 
     def _forward(self, images_BCHW: Tensor) -> list[Tensor]:
         output = self.model(images_BCHW, output_hidden_states=True)

@@ -13,8 +13,9 @@ from mer_ray.core.config import digest_of
 from mer_ray.core.errors import EncoderError
 from mer_ray.core.faces import DetectedFaces
 from mer_ray.encoders import EncoderConfig, PluginEncoderConfig
+from mer_ray.encoders._cross_fit import FACTS_FILE, HEAD_FILE, is_cross_fit, read_cross_fit
 from mer_ray.encoders._pretrained import PretrainedEncoderConfig
-from mer_ray.encoders._weights import ADAPTER_CONFIG, CARD_FILE, CONFIG_FILE, INDEX_PATTERN, weight_files
+from mer_ray.encoders._weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CARD_FILE, CONFIG_FILE, INDEX_PATTERN, weight_files
 
 LISTING_FILE = "fetched.json"
 
@@ -32,6 +33,10 @@ class Need:
     def num_bytes(self) -> int:
         """Size of all files."""
         return sum(file.stat().st_size for file in self.files)
+
+    def name_of(self, file: Path) -> str:
+        """What the copy is called: with the folder between, where files of a folder lie deeper than its first."""
+        return file.relative_to(self.files[0].parent).as_posix() if self.is_folder and self.place[-1:] == ("adapter",) else file.name
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,22 @@ def list_needs(config: EncoderConfig) -> list[Need]:
     if isinstance(config, PretrainedEncoderConfig):
         needs.append(need_folder(("weights",), config.weights, config.folder(), (CONFIG_FILE, *config.companions)))
         if config.adapter is not None:
-            needs.append(need_folder(("adapter",), str(config.adapter), config.adapter, (ADAPTER_CONFIG,)))
+            needs.append(_need_adapter(config.adapter))
     elif isinstance(weights := getattr(config, "weights", None), Path):
         needs.append(_need_file(("weights",), weights))
     if isinstance(faces := getattr(config, "faces", None), DetectedFaces):
         faces.digest()
         needs.append(_need_file(("faces", "weights"), faces.weights))
     return needs
+
+
+def _need_adapter(folder: Path) -> Need:
+    if not is_cross_fit(folder):
+        return need_folder(("adapter",), str(folder), folder, (ADAPTER_CONFIG,))
+    beside = [
+        folder / name / file for name in sorted(read_cross_fit(folder).files) for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_FILE)
+    ]
+    return Need(("adapter",), str(folder), (folder / FACTS_FILE, *beside), is_folder=True)
 
 
 def need_folder(place: tuple[str, ...], given: str, folder: Path, companions: tuple[str, ...]) -> Need:
@@ -87,13 +101,14 @@ def fetch_need(need: Need, to: Path) -> Fetched:
         EncoderError: a copy is not what was copied.
 
     """
-    digests = {file.name: digest_file(file) for file in need.files}
+    names = {file: need.name_of(file) for file in need.files}
+    digests = {name: digest_file(file) for file, name in names.items()}
     last_parts = "--".join(Path(need.given).parts[-2:] if not Path(need.given).is_absolute() else Path(need.given).parts[-1:])
     name = re.sub(r"[^\w.-]+", "_", last_parts).strip("._-") or "weights"
     folder = to.absolute() / f"{name}-{digest_of(digests)[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
-    num_copied = sum([_copy(file, folder / file.name, digests[file.name]) for file in need.files])
-    files = {file.name: {"sha256": digests[file.name], "bytes": file.stat().st_size} for file in need.files}
+    num_copied = sum([_copy(file, folder / name, digests[name]) for file, name in names.items()])
+    files = {name: {"sha256": digests[name], "bytes": file.stat().st_size} for file, name in names.items()}
     write_json(folder / LISTING_FILE, {"given": need.given, "files": files})
     return Fetched(need, folder if need.is_folder else folder / need.files[0].name, num_copied)
 
@@ -121,6 +136,7 @@ def _copy(source: Path, target: Path, digest: str) -> bool:
     """Whether there was something to copy."""
     if target.is_file() and target.stat().st_size == source.stat().st_size and digest_file(target) == digest:
         return False
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         shutil.copyfile(source, temporary)

@@ -34,8 +34,8 @@ class WavLMEncoderConfig(ConvSpeechConfig):
         """WavLMModel."""
         return transformers.WavLMModel
 
-    def build(self, device: str) -> ConvSpeechEncoder:
+    def _build(self, device: str) -> ConvSpeechEncoder:
         """The encoder with its weights on `device`."""
-        encoder = super().build(device)
+        encoder = super()._build(device)
         use_sdpa(encoder.model)
         return encoder

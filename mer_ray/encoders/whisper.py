@@ -60,7 +60,7 @@ class WhisperEncoderConfig(SpeechEncoderConfig):
         """WhisperEncoder."""
         return transformers.models.whisper.modeling_whisper.WhisperEncoder
 
-    def build(self, device: str) -> WhisperEncoder:
+    def _build(self, device: str) -> WhisperEncoder:
         """The encoder with its weights on `device`."""
         return WhisperEncoder(self, device)
 

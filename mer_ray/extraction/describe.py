@@ -15,7 +15,7 @@ def describe_encoder(config: EncoderConfig, encoder: Encoder) -> EncoderRecord:
         identity=encoder_identity(config),
         config=config.model_dump(mode="json"),
         modality=config.modality,
-        layers=dict(encoder.layers),
+        layers=dict(encoder.stored_layers),
         sequences=config.sequences,
         rate_hz=config.rate_hz,
         frame_s=encoder.frame_s,

@@ -4,7 +4,7 @@ Shapes: N clips of the manifest, in its order.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -104,6 +104,7 @@ def plan_extraction(config: ExtractConfig) -> ExtractionPlan:
     clips = [clip for clip in manifest.clips() if config.part is None or is_in_part(clip.clip_id, config.part)]
     check_durations(config, clips)
     keys = _by_key(config)
+    check_folds(keys.values(), manifest)
     formats = dict.fromkeys(encoder.input_format for encoder in keys.values())
     stamps = stamp_files(path for wanted in formats for clip in clips if (path := source_path(clip, wanted)) is not None)
     # Encoders that read the same thing share it.
@@ -164,6 +165,27 @@ def check_durations(config: ExtractConfig, clips: Sequence[Clip]) -> None:
     for clip in clips:
         if clip.duration_s is not None and not 0 <= clip.duration_s < math.inf:
             raise ManifestError(f"{config.manifest}: clip {clip.clip_id}: a duration of {clip.duration_s} s; make the manifest again")
+
+
+def check_folds(encoders: Iterable[EncoderConfig], manifest: Manifest) -> None:
+    """Refuse adapters that were fitted by other folds than the manifest has: a clip's test fold would not be the one that held it out.
+
+    Raises:
+        ManifestError: which clip, its fold then and now.
+
+    """
+    for encoder in encoders:
+        held_out = encoder.held_out_folds()
+        if not held_out:
+            continue
+        folds = zip(manifest.table["clip_id"].to_pylist(), manifest.table["fold"].to_pylist(), strict=True)
+        moved = [(clip_id, fold) for clip_id, fold in folds if fold is not None and held_out.get(clip_id, fold) != fold]
+        if moved:
+            clip_id, fold = moved[0]
+            raise ManifestError(
+                f"encoder {encoder.name}: its adapters were fitted when clip {clip_id!r} was in fold {held_out[clip_id]}, now it is in "
+                f"fold {fold} ({len(moved)} clips moved); fine-tune again with this manifest, or take the manifest of then"
+            )
 
 
 def check_detector(wanted: InputFormat) -> None:

@@ -157,8 +157,9 @@ class ShardEncoder:
                 ]
                 if pairs:
                     start_s = time.perf_counter()
-                    outcomes = self._encode(key, [inputs[self.configs[key].wanted_format] for _, inputs in pairs])
-                    encoded.outcomes[key] = list(zip([item for item, _ in pairs], outcomes, strict=True))
+                    encoded.outcomes[key] = self._encode_pairs(
+                        key, [(item, inputs[self.configs[key].wanted_format]) for item, inputs in pairs]
+                    )
                     report.encode_s[key] = time.perf_counter() - start_s
             real, padded = self.padding()
             report.real_units, report.padded_units = real - before[0], padded - before[1]
@@ -168,6 +169,20 @@ class ShardEncoder:
         """Units (samples, frames, tokens) that went through networks so far, without and with padding."""
         counts = [encoder.padding() for encoder in dict.fromkeys(self.encoders.values())]
         return sum(real for real, _ in counts), sum(padded for _, padded in counts)
+
+    def _encode_pairs(self, key: str, pairs: Sequence[tuple[ShardClip, DecodedInput]]) -> list[tuple[ShardClip, Outcome]]:
+        """Each clip's outcome, with the weights that are for it."""
+        choice = self.encoders[key].weight_choice
+        if choice is None:
+            outcomes = self._encode(key, [decoded for _, decoded in pairs])
+            return list(zip([item for item, _ in pairs], outcomes, strict=True))
+        found: list[tuple[ShardClip, Outcome]] = []
+        names = [choice.name_for(item.clip.clip_id) for item, _ in pairs]
+        for name in sorted(set(names)):
+            choice.use(name)
+            own = [pair for pair, wanted in zip(pairs, names, strict=True) if wanted == name]
+            found += zip([item for item, _ in own], self._encode(key, [decoded for _, decoded in own]), strict=True)
+        return found
 
     def _encode(self, key: str, inputs: Sequence[DecodedInput]) -> list[Outcome]:
         """One outcome per input, in order: all real inputs as one batch; each alone where the batch fails."""

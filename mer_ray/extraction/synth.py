@@ -54,6 +54,11 @@ def synthesise(config: SynthConfig) -> SynthSummary:
     facts = describe_corpus(config, latents)
     if num_made or not (config.out / CORPUS_FILE).is_file():
         write_tables(config, latents, facts)
+    for name in config.networks:
+        # transformers takes seconds to import.
+        from mer_ray.extraction.small_networks import write_small_network
+
+        write_small_network(name, config.out / "networks" / name)
     if config.layout == "mer2023":
         write_mer2023_tree(config, latents)
     return SynthSummary(

@@ -11,7 +11,7 @@ from mer_ray.core.plugins import TAG, plugins_allowed, with_copies
 from mer_ray.encoders import AnyEncoder, EncoderConfig, encoder_key
 from mer_ray.prediction.bundle import Bundle
 from mer_ray.store.record import EncoderRecord
-from mer_ray.training.bundle_facts import PLUGINS_FOLDER
+from mer_ray.training.bundle_facts import ADAPTERS_FOLDER, PLUGINS_FOLDER
 
 # In `weights`: the detector's file, which is no encoder's own.
 FACES = "faces"
@@ -44,6 +44,8 @@ def bundle_encoders(
             continue
         given = weights.get(key, weights.get(record.name))
         data = with_copies(_with_weights(record.config, given), bundle.folder / PLUGINS_FOLDER)
+        if str(data.get("adapter") or "").startswith(f"{ADAPTERS_FOLDER}/"):
+            data |= {"adapter": str(bundle.folder / data["adapter"])}
         if FACES in weights and _finds_faces(record):
             data |= {"faces": record.config["faces"] | {"weights": weights[FACES]}}
         with plugins_allowed(allow_plugins):

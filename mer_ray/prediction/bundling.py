@@ -16,6 +16,7 @@ from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.table import Table
 from mer_ray.training.bundle_facts import (
+    ADAPTERS_FOLDER,
     CARD_NAME,
     FACTS_NAME,
     MEMBERS_FOLDER,
@@ -80,8 +81,9 @@ def _write_joint(config: BundleConfig, folders: Sequence[Path], parts: Sequence[
     weights = config.weights or (1.0,) * len(parts)
     groups: list[GroupFacts] = []
     for number, (folder, part, weight) in enumerate(zip(folders, parts, weights, strict=True)):
-        if (folder / PLUGINS_FOLDER).is_dir():
-            shutil.copytree(folder / PLUGINS_FOLDER, new / PLUGINS_FOLDER, dirs_exist_ok=True)
+        for name in (PLUGINS_FOLDER, ADAPTERS_FOLDER):
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, new / name, dirs_exist_ok=True)
         factor = weight / sum(group.weight for group in part.groups)
         groups += [_copy_group(group, folder, new, number, factor) for group in part.groups]
     first = parts[0]

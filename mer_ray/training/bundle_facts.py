@@ -2,6 +2,7 @@
 
 <bundle>/bundle.json, README.md (the model card), members/<name>.safetensors
 <bundle>/plugins/<sha8>-<name>.py               the files of the user whose code it runs
+<bundle>/adapters/<encoder key>/                what fine-tuned encoders read beside their published weights
 <bundle>/train_clips.txt                        digests of the clips that any of its models was trained on, a line each
 <bundle>/held_out.txt                           the clips that one run learnt from, each with the folds whose models never saw it
 """
@@ -24,6 +25,7 @@ FACTS_NAME = "bundle.json"
 CARD_NAME = "README.md"
 MEMBERS_FOLDER = "members"
 PLUGINS_FOLDER = "plugins"
+ADAPTERS_FOLDER = "adapters"
 TRAIN_CLIPS_NAME = "train_clips.txt"
 # A bundle that was changed by hand, or by chance, must not predict NaN.
 Finite = Annotated[float, Field(allow_inf_nan=False)]

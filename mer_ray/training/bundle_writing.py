@@ -23,6 +23,7 @@ from mer_ray.store.layout import open_store
 from mer_ray.store.plugin_source import read_plugin_source
 from mer_ray.store.record import EncoderRecord
 from mer_ray.training.bundle_facts import (
+    ADAPTERS_FOLDER,
     CARD_NAME,
     MEAN_PREFIX,
     MEMBERS_FOLDER,
@@ -69,7 +70,7 @@ def write_bundle(
     (root / MEMBERS_FOLDER).mkdir(parents=True)
     for file in plugin_files(config):
         file.write_to(root / PLUGINS_FOLDER)
-    records = [_copy_plugin(config, data.corpus, record, root) for record in _records(config, data.corpus)]
+    records = [_copy_adapter(_copy_plugin(config, data.corpus, record, root), root) for record in _records(config, data.corpus)]
     fits = [folder.fit_folder(partition.fold, seed) for partition in found for seed in config.seeds]
     dev_decides = config.early_stopping is not None or bool(config.candidates)
     held_out = {clip_digest(data.corpus, data.clip_ids[row]): folds for row, folds in folds_held_out(found, dev_decides).items()}
@@ -139,6 +140,17 @@ def _copy_plugin(config: TrainConfig, corpus: str, record: EncoderRecord, root: 
     text = read_plugin_source(open_store(config.store), corpus, record.key)
     PluginFile(Path(record.config["file"]), text).write_to(root / PLUGINS_FOLDER)
     return record.model_copy(update={"config": _without_folder(record.config)})
+
+
+def _copy_adapter(record: EncoderRecord, root: Path) -> EncoderRecord:
+    """The record of an encoder whose adapter, which no hub has, lies in the bundle; where it is gone, with its old path."""
+    given = record.config.get("adapter")
+    if given is None or not Path(given).is_dir():
+        return record
+    place = f"{ADAPTERS_FOLDER}/{record.key}"
+    # Inputs may share an encoder.
+    shutil.copytree(given, root / place, dirs_exist_ok=True)
+    return record.model_copy(update={"config": record.config | {"adapter": place}})
 
 
 def _without_folder(config: dict[str, Any]) -> dict[str, Any]:

@@ -24,15 +24,15 @@ def check_fit(config: TrainConfig, data: TrainingData, found: Sequence[Partition
         RunError: one class only, an input that no clip of a whole part has, labels, speakers or folds that are lacking.
 
     """
-    _refuse_one_class(data)
-    _refuse_values_without_labels(data, found)
+    refuse_one_class(data)
+    refuse_values_without_labels(data, found)
     if config.normalise == "speaker":
         speaker_groups(data.speaker_ids)
     _refuse_lone_modalities(data, found)
     if config.candidates:
         for partition in found:
             inner = [one.test["inner"] for one in inner_partitions(config.protocol, data, partition)]
-            _refuse_undefined("select_metric", config.select_metric, data, np.concatenate(inner), partition)
+            refuse_undefined("select_metric", config.select_metric, data, np.concatenate(inner), partition)
     for candidate in [config.candidate(number) for number in range(len(config.candidates))] or [config]:
         _check_candidate(candidate, data, found)
 
@@ -42,7 +42,7 @@ def _check_candidate(config: TrainConfig, data: TrainingData, found: Sequence[Pa
     for partition in found:
         loss_settings(config, data, partition.train)
         if config.early_stopping and partition.dev is not None:
-            _refuse_undefined("early_stopping.metric", config.early_stopping.metric, data, partition.dev, partition)
+            refuse_undefined("early_stopping.metric", config.early_stopping.metric, data, partition.dev, partition)
     _refuse_steps_without_clips(config, data, found)
     needing = [step.name for step in config.model.build(data.specs, data.task).steps if step.needs]
     if config.modality_dropout and needing:
@@ -78,7 +78,8 @@ def _refuse_steps_without_clips(config: TrainConfig, data: TrainingData, found: 
                 )
 
 
-def _refuse_one_class(data: TrainingData) -> None:
+def refuse_one_class(data: TrainingData) -> None:
+    """Refuse a corpus whose clips are of fewer than two emotions."""
     classes = data.task.classes
     labelled = [name for name, count in zip(classes, data.class_counts(np.arange(data.num_clips)), strict=True) if count > 0]
     if len(classes) < 2 or len(labelled) == 1:
@@ -88,14 +89,15 @@ def _refuse_one_class(data: TrainingData) -> None:
         )
 
 
-def _refuse_values_without_labels(data: TrainingData, found: Sequence[Partition]) -> None:
+def refuse_values_without_labels(data: TrainingData, found: Sequence[Partition]) -> None:
+    """Refuse values that no training clip of a part knows."""
     for partition in found:
         for name, value_N in data.values.items():
             if np.isnan(value_N[partition.train]).all():
                 raise RunError(f"values: no clip of {partition.label} has a known {name}; label some, or leave {name} out of values")
 
 
-def _refuse_undefined(key: str, metric: str, data: TrainingData, rows: IntArray, partition: Partition) -> None:
+def refuse_undefined(key: str, metric: str, data: TrainingData, rows: IntArray, partition: Partition) -> None:
     """Refuse a metric that some clips' labels leave undefined, whatever is predicted: also where they are predicted themselves."""
     label_N = torch.from_numpy(data.emotion_N[rows])
     values = {name: torch.from_numpy(value_N[rows]) for name, value_N in data.values.items()}

@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +38,23 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     return with_streams(clips, streams, num_failed, config.store)
 
 
-def read_clips(config: TrainConfig) -> TrainingData:
+class ClipSettings(Protocol):
+    """What a config says of its clips and their labels."""
+
+    @property
+    def manifest(self) -> Path:
+        """Where they are listed."""
+
+    @property
+    def protocol(self) -> FoldsProtocol | SplitsProtocol:
+        """Which of them take part."""
+
+    @property
+    def values(self) -> Sequence[str]:
+        """The values to predict."""
+
+
+def read_clips(config: ClipSettings) -> TrainingData:
     """The clips that the protocol uses, with their labels and without any stream.
 
     Raises:

@@ -2,17 +2,40 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Literal, Protocol
 
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
-from mer_ray.training.config import TrainConfig
+
+class OptimiserSettings(Protocol):
+    """What a config says of its optimiser and of the learning rate's way."""
+
+    @property
+    def optimiser(self) -> Literal["adamw", "adam"]:
+        """Which one."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest."""
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Of the running means."""
+
+    @property
+    def schedule(self) -> Literal["cosine", "linear", "constant"]:
+        """The shape after the warm-up."""
+
+    @property
+    def warm_up(self) -> float:
+        """The share of all batches in which the rate rises."""
 
 
 class Part:
     """Some parameters with an optimiser of their own; the learning rate goes by batches, whether and how often the part moves in one."""
 
-    def __init__(self, parameters: Iterable[Tensor], config: TrainConfig, num_batches: int, weight_decay: float) -> None:
+    def __init__(self, parameters: Iterable[Tensor], config: OptimiserSettings, num_batches: int, weight_decay: float) -> None:
         self.parameters = list(parameters)
         kind = AdamW if config.optimiser == "adamw" else Adam
         self.optimiser: Optimizer = kind(
@@ -31,7 +54,7 @@ class Part:
         self.optimiser.param_groups[0]["lr"] = self._highest * self._factor(batch)
 
 
-def make_schedule(config: TrainConfig, num_batches: int) -> Callable[[int], float]:
+def make_schedule(config: OptimiserSettings, num_batches: int) -> Callable[[int], float]:
     """The learning rate's factor after some batches: up in a straight line over `warm_up` of all, then as `schedule` says."""
     num_warm_up = math.ceil(config.warm_up * num_batches)
     shapes: dict[str, Callable[[float], float]] = {"cosine": half_cosine, "linear": lambda share: 1 - share, "constant": lambda share: 1.0}

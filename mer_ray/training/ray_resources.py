@@ -1,13 +1,30 @@
 """What the Ray cluster has for a training, known before it starts."""
 
+from typing import Literal, Protocol
+
 import ray
 
 from mer_ray.core.errors import ClusterError
 from mer_ray.core.ray_session import ray_session
-from mer_ray.training.config import TrainConfig
 
 
-def find_device_type(config: TrainConfig) -> str:
+class WorkerSettings(Protocol):
+    """What a config says of its workers."""
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The least and the most."""
+
+    @property
+    def device(self) -> Literal["auto", "cpu", "cuda"]:
+        """`auto` is a GPU each where the cluster has enough."""
+
+    @property
+    def max_failures(self) -> int:
+        """How often they are started anew."""
+
+
+def find_device_type(config: WorkerSettings) -> str:
     """`cuda` where the cluster has a GPU for every worker, else `cpu`.
 
     Raises:
@@ -18,7 +35,7 @@ def find_device_type(config: TrainConfig) -> str:
         return "cuda" if use_gpu(config) else "cpu"
 
 
-def use_gpu(config: TrainConfig) -> bool:
+def use_gpu(config: WorkerSettings) -> bool:
     """Whether workers get a GPU each (fits in parallel: a share of one).
 
     Raises:

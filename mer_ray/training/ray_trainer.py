@@ -6,26 +6,31 @@ The run folder must be one that all nodes see; the data travels through Ray's ob
 import json
 import shutil
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
+import torch
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from mer_ray.core.artefacts import write_json
 from mer_ray.core.errors import ClusterError, MerRayError
 from mer_ray.core.ray_session import ray_session
-from mer_ray.training.communicator import DistributedCommunicator
+from mer_ray.training.communicator import Communicator, DistributedCommunicator
 from mer_ray.training.config import TrainConfig
-from mer_ray.training.ray_resources import use_gpu
+from mer_ray.training.ray_resources import WorkerSettings, use_gpu
 from mer_ray.training.run_fits import run_fits
 from mer_ray.training.run_folder import RunFolder
 from mer_ray.training.training_data import TrainingData
 from mer_ray.training.worker import make_worker
 
 ERROR_NAME = "error.json"
+# What a worker does, with its link to the others, on its device.
+Work = Callable[[Communicator, torch.device], None]
 KINDS: dict[str, type[MerRayError]] = {kind.__name__: kind for kind in MerRayError.__subclasses__()}
 
 
@@ -48,45 +53,60 @@ def run_fits_on_ray(config: TrainConfig, data: TrainingData, folder: RunFolder) 
         RunError: as `run_fits`.
 
     """
-    scratch = folder.root / "ray"
+    with ray_session():
+        run_on_workers(partial(_run_fits, config, folder, ray.put(data)), config, folder.root / "ray")
+
+
+def run_on_workers(work: Work, config: WorkerSettings, scratch: Path) -> None:
+    """Do `work` on all workers of a process group; `scratch` is a folder that all of them see, which goes at the end.
+
+    Raises:
+        ClusterError: as `run_fits_on_ray`.
+        MerRayError: the first of our own errors, which is not tried again.
+
+    """
     low, high = config.worker_range
     # Ray's own annotation lacks the pair.
     workers: Any = low if low == high else (low, high)
     # An error that a killed run left there is none of this one.
     shutil.rmtree(scratch, ignore_errors=True)
-    with ray_session():
-        trainer = TorchTrainer(
-            _run_worker,
-            train_loop_config={"config": config, "folder": folder, "data": ray.put(data), "scratch": scratch},
-            scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=use_gpu(config)),
-            # Train resumes silently when a name repeats; our own checkpoints resume, and say so.
-            run_config=ray.train.RunConfig(
-                name=uuid.uuid4().hex,
-                storage_path=str(scratch),
-                failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-            ),
-        )
-        try:
-            trainer.fit()
-            _raise_own_error(scratch)
-        except (WorkerGroupError, ControllerError) as error:
-            _raise_own_error(scratch)
-            raise ClusterError(
-                f"training workers died {config.max_failures + 1} times, at last: {_last_line(error)}; "
-                "start the run again to go on from its checkpoint, or raise max_failures"
-            ) from error
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    trainer = TorchTrainer(
+        _run_worker,
+        train_loop_config={"work": work, "scratch": scratch},
+        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=use_gpu(config)),
+        # Train resumes silently when a name repeats; our own checkpoints resume, and say so.
+        run_config=ray.train.RunConfig(
+            name=uuid.uuid4().hex,
+            storage_path=str(scratch),
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+        _raise_own_error(scratch)
+    except (WorkerGroupError, ControllerError) as error:
+        _raise_own_error(scratch)
+        raise ClusterError(
+            f"training workers died {config.max_failures + 1} times, at last: {_last_line(error)}; "
+            "start the run again to go on from its checkpoint, or raise max_failures"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run_fits(
+    config: TrainConfig, folder: RunFolder, data: ray.ObjectRef[TrainingData], communicator: Communicator, device: torch.device
+) -> None:
+    run_fits(config, make_worker(config, ray.get(data), communicator, device), folder)
 
 
 def _run_worker(job: dict[str, Any]) -> None:
-    """Run the fits; an error of our own is left for the driver, and not tried again."""
+    """Do the work; an error of our own is left for the driver, and not tried again."""
     if (job["scratch"] / ERROR_NAME).is_file():
         return
-    config: TrainConfig = job["config"]
-    data: TrainingData = ray.get(job["data"])
+    work: Work = job["work"]
     try:
-        run_fits(config, make_worker(config, data, RayCommunicator(), get_device()), job["folder"])
+        work(RayCommunicator(), get_device())
     except MerRayError as error:
         write_json(job["scratch"] / ERROR_NAME, {"kind": type(error).__name__, "message": str(error)})
         raise

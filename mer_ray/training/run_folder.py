@@ -232,6 +232,11 @@ class FitFolder:
             state = {"epoch": epoch, "metric": best.metric, "score": score, "model": weights}
             write_checkpoint(self.root / "best_epochs" / f"epoch{epoch:04d}.pt", state)
 
+    def finish_without_state(self, summary: dict[str, Any]) -> None:
+        """Mark a fit as finished whose results lie elsewhere: its state is of no use any more."""
+        self.last_path.unlink(missing_ok=True)
+        write_json(self.finished_path, summary)
+
     def finish(self, last: dict[str, Any], best: dict[str, Any], predictions: pa.Table, summary: dict[str, Any]) -> None:
         """Write the results; the fit is finished when the summary is there."""
         write_checkpoint(self.best_path, best)

@@ -12,6 +12,22 @@ from mer_ray.training.device_clips import DeviceClips
 from mer_ray.training.training_data import TrainingData
 
 
+class NamesDevice(Protocol):
+    """A config that says where to compute."""
+
+    @property
+    def device(self) -> Literal["auto", "cpu", "cuda"]:
+        """`auto`: a GPU where there is one."""
+
+
+class ComputeSettings(NamesDevice, Protocol):
+    """What a config says of where and in what type a training computes."""
+
+    @property
+    def precision(self) -> Literal["auto", "float32", "bfloat16"]:
+        """`auto` is bfloat16 autocast on a GPU."""
+
+
 @dataclass(frozen=True)
 class Worker:
     """`dtype` is what matrix products run in."""
@@ -32,24 +48,16 @@ def make_worker(config: TrainConfig, data: TrainingData, communicator: Communica
     return Worker(data, DeviceClips(data, config.normalise, device), communicator, compute_type(config, device))
 
 
-def compute_type(config: TrainConfig, device: torch.device) -> torch.dtype:
+def compute_type(config: ComputeSettings, device: torch.device) -> torch.dtype:
     """`precision: auto` is bfloat16 autocast on a GPU, float32 on a CPU."""
     return torch.bfloat16 if precision_on(config, device.type) == "bfloat16" else torch.float32
 
 
-def precision_on(config: TrainConfig, device_type: str) -> Literal["float32", "bfloat16"]:
+def precision_on(config: ComputeSettings, device_type: str) -> Literal["float32", "bfloat16"]:
     """The name of the compute type on `cpu` or `cuda`."""
     if config.precision == "auto":
         return "bfloat16" if device_type == "cuda" else "float32"
     return config.precision
-
-
-class NamesDevice(Protocol):
-    """A config that says where to compute."""
-
-    @property
-    def device(self) -> Literal["auto", "cpu", "cuda"]:
-        """`auto`: a GPU where there is one."""
 
 
 def choose_device(config: NamesDevice) -> torch.device:

@@ -11,11 +11,12 @@ from mer_ray.core.artefacts import write_text
 from mer_ray.core.config import apply_overrides, load_yaml, parse_config
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.table import Table
-from mer_ray.encoders import encoder_identity
+from mer_ray.encoders import EncoderConfig, encoder_identity
 from mer_ray.encoders.fetching import Fetched, Need, fetch_need, list_needs, need_folder, replace_paths
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.transcription import TranscribeConfig
 from mer_ray.extraction.transcription_model import COMPANIONS
+from mer_ray.finetuning.config import FinetuneConfig
 from mer_ray.workflow.job import Step, load_job
 
 
@@ -41,7 +42,7 @@ class FetchSummary:
 
 
 def fetch_job(path: Path, overrides: Sequence[str], to: Path) -> FetchSummary:
-    """Copy weights, adapters and face detectors of all extract and transcribe steps of a job (or of one such config) to `to`.
+    """Copy weights, adapters and face detectors of all extract, finetune and transcribe steps of a job (or of one such config) to `to`.
 
     What is there already is not copied again. The copy of the job says `vars` and its own steps as they were, with the new paths; it holds
     the variables of other files and the steps of other jobs itself, as it does not lie beside these.
@@ -79,20 +80,33 @@ class _Fetcher:
     def __init__(self, to: Path) -> None:
         self.to = to
         self.fetched: dict[tuple[Path, ...], Fetched] = {}
+        # Adapters that steps of the job will write.
+        self._made: set[Path] = set()
 
     def fetch(self, raw: dict[str, Any], config: Any) -> dict[str, Any]:
         """The data of a step with the copies' places."""
         if isinstance(config, TranscribeConfig):
             return self._fetch_whisper(raw, config)
+        if isinstance(config, FinetuneConfig):
+            self._made.add(config.adapter_folder.absolute())
+            return {**raw, "encoder": self._fetch_encoder(config.encoder)}
         if not isinstance(config, ExtractConfig):
             return raw
         encoders = []
-        for encoder in config.encoders:
-            written = encoder.model_dump(mode="json", exclude_unset=True)
-            replaced = replace_paths(written, [self._copy(need) for need in list_needs(encoder)])
-            _check_same(encoder_identity(encoder), encoder_identity(type(encoder).model_validate(replaced)), encoder.name)
-            encoders.append(replaced)
+        for number, encoder in enumerate(config.encoders):
+            if getattr(encoder, "adapter", None) in self._made:
+                # As it was written: it moves with the folder that the job is run in, as the fine-tuning's `out` does.
+                adapter = {"adapter": raw["encoders"][number]["adapter"]}
+                encoders.append(self._fetch_encoder(encoder.model_copy(update={"adapter": None})) | adapter)
+            else:
+                encoders.append(self._fetch_encoder(encoder))
         return {**raw, "encoders": encoders}
+
+    def _fetch_encoder(self, encoder: EncoderConfig) -> dict[str, Any]:
+        written = encoder.model_dump(mode="json", exclude_unset=True)
+        replaced = replace_paths(written, [self._copy(need) for need in list_needs(encoder)])
+        _check_same(encoder_identity(encoder), encoder_identity(type(encoder).model_validate(replaced)), encoder.name)
+        return replaced
 
     def _fetch_whisper(self, raw: dict[str, Any], config: TranscribeConfig) -> dict[str, Any]:
         copied = self._copy(need_folder(("weights",), config.weights, config.folder(), COMPANIONS))

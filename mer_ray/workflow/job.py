@@ -40,6 +40,7 @@ class StepTag(Config):
         "train",
         "tune",
         "selftrain",
+        "finetune",
         "bundle",
         "predict",
         "vote",

@@ -18,6 +18,9 @@ from mer_ray.extraction.manifest import ManifestConfig, build_manifest
 from mer_ray.extraction.mertools_import import ImportConfig, choose_folders, import_mertools
 from mer_ray.extraction.synth import synthesise
 from mer_ray.extraction.transcription import TranscribeConfig, plan_transcription, transcribe
+from mer_ray.finetuning.config import FinetuneConfig
+from mer_ray.finetuning.finetune import finetune
+from mer_ray.finetuning.plan import plan_finetuning, state_of_finetuning
 from mer_ray.prediction.bundling import BundleConfig, join_bundles
 from mer_ray.prediction.config import PredictConfig
 from mer_ray.prediction.evaluate import evaluate
@@ -286,6 +289,15 @@ VERBS: dict[str, Verb[Any]] = {
         writes=lambda config: [str(config.out)],
         reads=_finds_its_own_rest,
         state=state_of_selftraining,
+    ),
+    "finetune": Verb(
+        "finetune",
+        FinetuneConfig,
+        run=lambda config: finetune(config).tables(),
+        plan=lambda config: [plan_finetuning(config)],
+        writes=lambda config: [str(config.out)],
+        reads=_finds_its_own_rest,
+        state=state_of_finetuning,
     ),
     "evaluate": Verb(
         "evaluate",

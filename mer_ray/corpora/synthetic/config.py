@@ -85,7 +85,8 @@ class SynthConfig(Config):
     longest clip; `size` is the picture's side in pixels. `label_noise` is the share of labels moved to another class,
     `valence_noise` the deviation of what is added to labels of valence, and shown by no media [ours].
     With `features` the corpus is a feature store instead of media. `layout: mer2023` lays the clips out as MER2023 is released,
-    too, in the folder `mer2023`. `num_processes` None: one per core.
+    too, in the folder `mer2023`. `networks` are families of encoders of which a small random network is written to `networks/<name>`, to
+    rehearse jobs that read published weights. `num_processes` None: one per core.
     """
 
     out: Path = where_or_how_fast()
@@ -107,6 +108,7 @@ class SynthConfig(Config):
     size: Annotated[int, Field(ge=64, le=1080, multiple_of=2)] = 160
     features: PlantedConfig | None = None
     layout: Literal["table", "mer2023"] = where_or_how_fast("table")
+    networks: tuple[Literal["clip", "hubert"], ...] = where_or_how_fast(())
     num_processes: Annotated[int, Field(ge=1)] | None = where_or_how_fast(None)
 
     @model_validator(mode="after")

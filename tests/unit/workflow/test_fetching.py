@@ -152,3 +152,18 @@ def test_faults_are_one_line(tmp_path: Path, text: str | None, error: type[MerRa
 def test_the_copy_does_not_replace_the_job(job: Path, folder: Path) -> None:
     with pytest.raises(ConfigError, match="would replace"):
         fetch_job(job, [], folder)
+
+
+def test_adapters_that_the_job_itself_will_write_are_not_fetched(folder: Path) -> None:
+    bert = {"name": "bert", "weights": str(folder / "here" / "bert")}
+    steps = [
+        {"verb": "finetune", "manifest": "m.parquet", "out": "out/tuned", "encoder": bert},
+        {"verb": "extract", "manifest": "m.parquet", "store": "s", "encoders": [bert | {"adapter": "out/tuned/adapter"}]},
+    ]
+    job = folder / "tuning.yaml"
+    job.write_text(yaml.safe_dump({"steps": steps}))
+    summary = fetch_job(job, [], folder / "to")
+    (fetched,) = summary.fetched
+    written = yaml.safe_load(summary.job.read_text())["steps"]
+    assert written[0]["encoder"]["weights"] == written[1]["encoders"][0]["weights"] == str(fetched.path)
+    assert written[0]["out"] == "out/tuned" and written[1]["encoders"][0]["adapter"] == "out/tuned/adapter"
