@@ -10,10 +10,7 @@ import optuna
 import torch
 
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.draws import to_training
 from mer_ray.tuning.ray_study import suggest
-from mer_ray.tuning.search_data import read_search_data
-from mer_ray.tuning.trial import run_trial
 
 STUDY = "optuna alone"
 
@@ -23,11 +20,11 @@ def main(config_path: str, storage: str, num_trials: str) -> None:
     torch.set_num_threads(1)
     config = TuneConfig.model_validate_json(Path(config_path).read_text())
     space = config.space
-    data = read_search_data(config.train, to_training(space.fill(lambda dimension: dimension.low)), "train")
+    trials = config.target.read(space.fill(lambda dimension: dimension.low))
 
     def objective(trial: optuna.Trial) -> float:
-        training = to_training(space.fill(lambda dimension: suggest(trial, dimension)))
-        *_, last = run_trial(training, data.of(training))
+        drawn = config.target.parse(space.fill(lambda dimension: suggest(trial, dimension))).model_dump(mode="json")
+        *_, last = trials.run(drawn)
         return last.scores[config.objectives[0]]
 
     sampler = optuna.samplers.RandomSampler()

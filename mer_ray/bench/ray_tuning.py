@@ -24,14 +24,14 @@ from mer_ray.bench.figure import Figure
 from mer_ray.bench.ray_optuna_side import STUDY
 from mer_ray.core.errors import RunError
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.draws import to_training
 from mer_ray.tuning.ray_study import open_study, read_span_s
 from mer_ray.tuning.ray_tuner import run_trials
 from mer_ray.tuning.records import TrialRecord
 from mer_ray.tuning.search_data import SearchData, read_search_data
-from mer_ray.tuning.trial import num_steps, run_trial
+from mer_ray.tuning.trials import Trainings
 
 NUM_TRIALS, TRIAL_S, NUM_PROCESSES = 24, 5.0, 2
+FEW_EPOCHS = 4
 NUM_SHARING, COPIES, SHARING_TRIALS = 8, 100, 16
 SAMPLE_INTERVAL_S = 0.25
 
@@ -42,12 +42,13 @@ def measure_tuning() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run_command(["mer_ray.cli", "synth", "--features", f"out={folder}/planted", "num_clips=600"])
-        plain = _config(folder, epochs=4)
-        data, seconds = _read(plain), _seconds_of_trial(plain)
-        config = _config(folder, epochs=max(1, round(4 * TRIAL_S / seconds)))
-        ours_s, cost_s = _search(config, data)
+        plain = _config(folder, FEW_EPOCHS)
+        trials = Trainings(read_search_data(plain.target.raw, plain.target.training(_low(plain)), "train"))
+        seconds = _seconds_of_trial(plain, trials)
+        config = _config(folder, max(1, round(FEW_EPOCHS * TRIAL_S / seconds)))
+        ours_s, cost_s = _search(config, trials)
         optuna_s = _optuna_alone(config, folder)
-        copies = _copies(_config(folder, epochs=plain.train["epochs"] * 4), data)
+        copies = _copies(_config(folder, 4 * FEW_EPOCHS), trials)
     note = f"{NUM_TRIALS} trials of about {TRIAL_S:g} s, {NUM_PROCESSES} at once"
     beside = f"{note} on each side, first begin to last end: ours {ours_s:.1f} s, Optuna alone {optuna_s:.1f} s"
     return [
@@ -78,37 +79,32 @@ def _config(folder: Path, epochs: int) -> TuneConfig:
     )
 
 
-def _read(config: TuneConfig) -> SearchData:
-    return read_search_data(config.train, _any_training(config), "train")
+def _low(config: TuneConfig) -> dict[str, Any]:
+    """The draw of the lowest values."""
+    return _checked(config, config.space.fill(lambda dimension: dimension.low))
 
 
-def _any_training(config: TuneConfig) -> Any:
-    return to_training(config.space.fill(lambda dimension: dimension.low))
+def _checked(config: TuneConfig, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    return config.target.parse(drawn).model_dump(mode="json")
 
 
-def _seconds_of_trial(config: TuneConfig) -> float:
-    training, data = _any_training(config), _read(config)
+def _seconds_of_trial(config: TuneConfig, trials: Trainings) -> float:
     start_s = time.perf_counter()
-    for _ in run_trial(training, data.of(training)):
+    for _ in trials.run(_low(config)):
         pass
     return time.perf_counter() - start_s
 
 
-def _run(config: TuneConfig, data: SearchData) -> list[TrialRecord]:
+def _run(config: TuneConfig, trials: Trainings) -> list[TrialRecord]:
     """The trials of a search, without the training of its best."""
-    space, training = config.space, _any_training(config)
-
-    def check(drawn: Mapping[str, Any]) -> dict[str, Any]:
-        return to_training(drawn).model_dump(mode="json")
-
-    with open_study(config, space, "bench") as study:
-        run_trials(study, data, num_steps(training, data.of(training)), check, use_gpu=False)
+    with open_study(config, config.space, "bench") as study:
+        run_trials(study, trials, trials.num_steps(_low(config)), lambda drawn: _checked(config, drawn), use_gpu=False)
         return study.records()
 
 
-def _search(config: TuneConfig, data: SearchData) -> tuple[float, float]:
+def _search(config: TuneConfig, trials: Trainings) -> tuple[float, float]:
     """Seconds from the first trial's begin to the last one's end, and what a trial costs beyond its training."""
-    records = _run(config, data)
+    records = _run(config, trials)
     times = [(record.started_s, record.ended_s) for record in records if record.started_s is not None and record.ended_s is not None]
     begin_s, end_s = min(start_s for start_s, _ in times), max(end_s for _, end_s in times)
     # The first trial of each actor waits for its process.
@@ -134,12 +130,11 @@ def _optuna_alone(config: TuneConfig, folder: Path) -> float:
     return read_span_s(storage, STUDY)
 
 
-def _copies(config: TuneConfig, data: SearchData) -> float:
+def _copies(config: TuneConfig, trials: Trainings) -> float:
     """Memory for features of trials at once over the features' bytes: of the same models, many clips less few clips."""
-    few_bytes = _private_bytes(config, data)
-    many = _repeated(data, COPIES)
-    many_bytes = _private_bytes(config, many)
-    return 1.0 + (many_bytes - few_bytes) / (many.num_bytes - data.num_bytes)
+    few, many = trials.data, _repeated(trials.data, COPIES)
+    few_bytes, many_bytes = (_private_bytes(config, Trainings(data)) for data in (few, many))
+    return 1.0 + (many_bytes - few_bytes) / (many.num_bytes - few.num_bytes)
 
 
 def _repeated(data: SearchData, times: int) -> SearchData:
@@ -166,7 +161,7 @@ def _repeated(data: SearchData, times: int) -> SearchData:
     return replace(data, clips=repeated, features=features)
 
 
-def _private_bytes(config: TuneConfig, data: SearchData) -> float:
+def _private_bytes(config: TuneConfig, trials: Trainings) -> float:
     """The most memory that trials had for themselves, all together, while `NUM_SHARING` of them ran."""
     most, ended = [0.0], threading.Event()
 
@@ -180,7 +175,7 @@ def _private_bytes(config: TuneConfig, data: SearchData) -> float:
         watcher = threading.Thread(target=watch)
         watcher.start()
         changes = {"out": Path(name) / "search", "budget": config.budget.model_copy(update={"trials": SHARING_TRIALS})}
-        _run(config.model_copy(update={**changes, "max_concurrent": NUM_SHARING}), data)
+        _run(config.model_copy(update={**changes, "max_concurrent": NUM_SHARING}), trials)
         ended.set()
         watcher.join()
     gc.collect()

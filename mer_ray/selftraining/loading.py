@@ -3,6 +3,7 @@
 Shapes: U unlabelled clips.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from mer_ray.prediction.labels import read_label_table
 from mer_ray.selftraining.committee import Labels
 from mer_ray.selftraining.config import SelftrainConfig
 from mer_ray.selftraining.rounds import unlabelled_rows
+from mer_ray.training.config import TrainConfig
 from mer_ray.training.data_checks import check_fit
 from mer_ray.training.loading import load_training_data
 from mer_ray.training.protocol import partitions
@@ -36,6 +38,16 @@ def load_selftrain_data(config: SelftrainConfig) -> SelftrainData:
     """Read what every teacher reads.
 
     Raises:
+        As `selftrain_data`.
+
+    """
+    return selftrain_data(config, load_training_data)
+
+
+def selftrain_data(config: SelftrainConfig, load: Callable[[TrainConfig], TrainingData]) -> SelftrainData:
+    """What every teacher reads, by `load`.
+
+    Raises:
         ConfigError, ManifestError, StoreError, RunError: as a training; class names that the corpus does not have, or no unlabelled clip.
         PredictionError: the file of the truth cannot be read, or names none of the clips.
 
@@ -50,7 +62,7 @@ def load_selftrain_data(config: SelftrainConfig) -> SelftrainData:
             raise ConfigError("student.changes: a student reads the inputs of its teacher; leave inputs and store out")
         key = repr((training.inputs, training.store))
         if key not in loaded:
-            loaded[key] = _with_folds_as_splits(config, load_training_data(training))
+            loaded[key] = _with_folds_as_splits(config, load(training))
         by_teacher[teacher.name] = loaded[key]
     first = next(iter(loaded.values()))
     config.check_classes(first.task.classes)

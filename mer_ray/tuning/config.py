@@ -9,8 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from mer_ray.core.config import Config, where_or_how_fast
 from mer_ray.core.errors import ConfigError
 from mer_ray.objectives.metrics import EMOTION_METRICS, LOWER_IS_BETTER
-from mer_ray.tuning.draws import COSTS, check_search
+from mer_ray.tuning.draws import COSTS
 from mer_ray.tuning.space import Space, parse_space
+from mer_ray.tuning.targets import SelftrainTarget, Target, TrainTarget, check_search
 
 
 class TpeSampler(Config):
@@ -65,7 +66,7 @@ class SearchBudget(Config):
 
 
 class TuneConfig(Config):
-    """A search: `train` is the config of `train` without `out`, with searched values in any place but those of the data.
+    """A search: `train`, or `selftrain`, is the config of that verb without `out`, with searched values in any place but those of the data.
 
     `objectives`: metrics of the development data, `milliseconds_per_clip` or `parameters`; the first one announces, several give a
     Pareto front and no pruning. `starts` are known good values, tried first; the first of them is the recipe that the best is
@@ -77,7 +78,8 @@ class TuneConfig(Config):
     """
 
     out: Path = where_or_how_fast()
-    train: dict[str, Any]
+    train: dict[str, Any] | None = None
+    selftrain: dict[str, Any] | None = None
     objectives: list[str] = Field([EMOTION_METRICS[0]], min_length=1)
     sampler: Annotated[TpeSampler | RandomSampler | NsgaSampler | GpSampler, Field(discriminator="name")] = TpeSampler()
     pruner: Annotated[AshaPruner | MedianPruner, Field(discriminator="name")] | None = AshaPruner()
@@ -97,7 +99,15 @@ class TuneConfig(Config):
     @property
     def space(self) -> Space:
         """What may be drawn."""
-        return parse_space(self.train, "train")
+        return parse_space(self.target.raw, self.target.where)
+
+    @property
+    def target(self) -> Target:
+        """What is searched."""
+        if self.selftrain is not None:
+            return SelftrainTarget(self.selftrain)
+        assert self.train is not None
+        return TrainTarget(self.train)
 
     @property
     def study_name(self) -> str:
@@ -133,11 +143,13 @@ class TuneConfig(Config):
             raise ValueError("study: a database holds many searches; name this one")
         if self.budget.usd is not None and not self.price_per_gpu_hour:
             raise ValueError("budget.usd: needs price_per_gpu_hour, the price of one GPU for an hour in USD")
-        misplaced = [key for key in ("out", "candidates") if key in self.train]
+        if (self.train is None) == (self.selftrain is None):
+            raise ValueError("train: name what is searched: train, or selftrain, one of the two")
+        misplaced = [key for key in ("out", "candidates") if key in self.target.raw]
         if misplaced:
-            raise ValueError(f"train.{misplaced[0]}: belongs to the search; leave it out here")
+            raise ValueError(f"{self.target.where}.{misplaced[0]}: belongs to the search; leave it out here")
         try:
-            check_search(self.train, self.starts, self.objectives, self.seed)
+            check_search(self.target, self.starts, self.objectives, self.seed)
         except ConfigError as error:
             raise ValueError(str(error)) from error
         return self

@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from mer_ray.core.errors import ConfigError
 from mer_ray.tuning.ray_study import SearchStudy
-from mer_ray.tuning.ray_trainable import FAILURE, FINISHED, FIRST_OBJECTIVE, OBJECTIVE, SCORES, SECONDS, STEP, TRAIN
+from mer_ray.tuning.ray_trainable import DRAWN, FAILURE, FINISHED, FIRST_OBJECTIVE, OBJECTIVE, SCORES, SECONDS, STEP
 
 
 class StudySearcher(Searcher):
@@ -35,7 +35,7 @@ class StudySearcher(Searcher):
                 self._study.fail(trial, str(error), 0.0)
                 continue
             self._trials[trial_id] = trial
-            return {TRAIN: checked, FIRST_OBJECTIVE: self._study.config.objectives[0]}
+            return {DRAWN: checked, FIRST_OBJECTIVE: self._study.config.objectives[0]}
         return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -9,24 +9,23 @@ import torch
 from ray import tune
 
 from mer_ray.core.errors import MerRayError
-from mer_ray.training.config import TrainConfig
-from mer_ray.tuning.search_data import SearchData
-from mer_ray.tuning.trial import TrialStep, run_trial
+from mer_ray.tuning.trial import TrialStep
+from mer_ray.tuning.trials import Trials
 
 # Keys of a result, beside the scores. The schedulers take the first two: a pruned trial's last result lacks `finished`.
 STEP, OBJECTIVE, FINISHED, FAILURE, SECONDS, SCORES = "step", "objective", "finished", "failure", "seconds", "scores"
 # Keys of an actor's config.
-TRAIN, FIRST_OBJECTIVE = "train", "first_objective"
+DRAWN, FIRST_OBJECTIVE = "drawn", "first_objective"
 
 
 class TrialActor(tune.Trainable):
     """Runs trials one after the other; features come from the node's shared memory and are never copied whole."""
 
-    def setup(self, config: dict[str, Any], data: SearchData | None = None) -> None:
+    def setup(self, config: dict[str, Any], trials: Trials | None = None) -> None:
         """Begin the first trial."""
         torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
-        assert data is not None
-        self._data = data
+        assert trials is not None
+        self._trials = trials
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -36,7 +35,7 @@ class TrialActor(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._objective = config[FIRST_OBJECTIVE]
-        self._train = config[TRAIN]
+        self._drawn = config[DRAWN]
         self._steps: Iterator[TrialStep] | None = None
         self._seconds = 0.0
 
@@ -45,8 +44,7 @@ class TrialActor(tune.Trainable):
         start_s = time.monotonic()
         try:
             if self._steps is None:
-                config = TrainConfig.model_validate(self._train)
-                self._steps = run_trial(config, self._data.of(config))
+                self._steps = self._trials.run(self._drawn)
             step = next(self._steps)
         except (MerRayError, torch.OutOfMemoryError) as error:
             self._steps = None

@@ -21,7 +21,7 @@ from mer_ray.tuning.ray_searcher import StudySearcher
 from mer_ray.tuning.ray_study import SearchStudy
 from mer_ray.tuning.ray_trainable import OBJECTIVE, STEP, TrialActor
 from mer_ray.tuning.records import repeated_failure
-from mer_ray.tuning.search_data import SearchData
+from mer_ray.tuning.trials import Trials
 
 TUNE_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -113,7 +113,7 @@ class Watcher(tune.Callback):
 
 
 def run_trials(
-    study: SearchStudy, data: SearchData, num_steps: int, check: Callable[[dict[str, Any]], dict[str, Any]], use_gpu: bool
+    study: SearchStudy, trials: Trials, num_steps: int, check: Callable[[dict[str, Any]], dict[str, Any]], use_gpu: bool
 ) -> str | None:
     """Run trials until the budget is spent; gives the reason where it ended before all trials were done.
 
@@ -133,7 +133,7 @@ def run_trials(
         ledger = Ledger(study, num_gpus)
         searcher = StudySearcher(study, check, ledger.must_stop)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(TrialActor, data=data), resources),
+            tune.with_resources(tune.with_parameters(TrialActor, trials=trials), resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=_scheduler(config, num_steps),

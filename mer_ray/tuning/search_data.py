@@ -96,7 +96,7 @@ def read_search_data(raw: Mapping[str, Any], config: TrainConfig, where: str) ->
 def _possible_streams(raw: Mapping[str, Any], where: str) -> list[StreamConfig]:
     """One stream per place that names an encoder, with every layer and statistic that it may take."""
     streams = []
-    for place in find_mappings(raw.get("inputs"), "encoder"):
+    for place in find_mappings(raw, "encoder"):
         if place.get("augment"):
             raise ConfigError(f"{where}: inputs: augment: trials read clean features only; search without it, and train the best with it")
         layers = [layer for layer in possible_values(place.get("layers", "all")) if layer is not None]

@@ -19,9 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mer_ray.core.artefacts import write_json, write_text
-from mer_ray.core.config import dump_yaml
+from mer_ray.core.config import Config, dump_yaml
 from mer_ray.core.errors import RunError
-from mer_ray.training.config import TrainConfig
 from mer_ray.training.predictions_table import write_table
 from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.records import TrialRecord
@@ -72,8 +71,8 @@ class SearchFolder:
         """config.yaml."""
         write_text(self.root / "config.yaml", dump_yaml(config))
 
-    def write_best(self, best: TrainConfig) -> None:
-        """best.yaml, ready for `mer-ray train`."""
+    def write_best(self, best: Config) -> None:
+        """best.yaml, ready for the verb that was searched."""
         write_text(self.best_path, dump_yaml(best))
 
     def write_facts(self, facts: dict[str, Any]) -> None:

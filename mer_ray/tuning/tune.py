@@ -1,23 +1,22 @@
 """The verb `tune`: a config with searched values -> a finished search."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mer_ray.core.artefacts import git_revision, hardware, versions
-from mer_ray.core.config import identity_of
+from mer_ray.core.config import Config, identity_of
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.table import Table
-from mer_ray.training.config import TrainConfig
-from mer_ray.training.data_checks import check_fit
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.draws import sample_draws, settle_record, to_training
-from mer_ray.tuning.final import compare_runs, train_finally
+from mer_ray.tuning.draws import sample_draws, settle_record
+from mer_ray.tuning.final import FinalRun, compare_runs
 from mer_ray.tuning.records import TrialRecord, best_of, pareto_front
-from mer_ray.tuning.search_data import SearchData, read_search_data
+from mer_ray.tuning.search_data import SearchData
 from mer_ray.tuning.search_folder import SearchFolder
 from mer_ray.tuning.space import Dimension, Space
-from mer_ray.tuning.trial import development_partitions, num_steps
+from mer_ray.tuning.trials import Trials
 
 # Drawn at random and looked at with the data before Ray starts.
 NUM_CHECKED = 8
@@ -53,20 +52,21 @@ def tune(config: TuneConfig) -> SearchSummary:
     config = _with_absolute_paths(config)
     space = config.space
     folder = SearchFolder(config.out)
-    sample = to_training(next(sample_draws(space, config.seed, 1)))
-    data = read_search_data(config.train, sample, "train")
-    identity = identity_of(config, data=data.digest())
+    target = config.target
+    sample = next(sample_draws(space, config.seed, 1))
+    trials = target.read(sample)
+    identity = identity_of(config, data=trials.digest())
     if folder.facts_path.is_file() and folder.read_facts()["identity"] == identity and _has_all_trials(folder, config):
         return SearchSummary(folder.root, folder.read_facts(), was_complete=True)
-    _check_with_data(config, space, data)
+    _check_with_data(config, space, trials)
     with open_study(config, space, identity) as study:
         folder.write_config(config)
         ended_by = run_trials(
             study,
-            data,
-            num_steps(sample, data.of(sample)),
-            lambda drawn: to_training(drawn).model_dump(mode="json"),
-            use_gpu=sample.device != "cpu",
+            trials,
+            trials.num_steps(_checked(config, sample)),
+            lambda drawn: _checked(config, drawn),
+            use_gpu=target.training(sample).device != "cpu",
         )
         records = [settle_record(record, space) for record in study.records()]
         folder.write_trials(records)
@@ -77,7 +77,7 @@ def tune(config: TuneConfig) -> SearchSummary:
         raise RunError(f"{config.out}: no trial is complete{f': {ended_by}' if ended_by else ''}; see trials.parquet for their reasons")
     if ended_by is not None and "failed alike" in ended_by:
         raise RunError(f"{config.out}: {ended_by}; mend it and go on with --resume")
-    facts = _finish(config, space, data, folder, records, best)
+    facts = _finish(config, space, trials.data, folder, records, best)
     facts |= {"identity": identity, "ended_by": ended_by, "importances": importances, "spent": spent}
     folder.write_facts(facts)
     return SearchSummary(folder.root, facts, was_complete=False)
@@ -109,31 +109,30 @@ def plan_search(config: TuneConfig) -> Table:
 
 
 def _with_absolute_paths(config: TuneConfig) -> TuneConfig:
-    """Paths that hold in any process; those of the training are made so when it is drawn."""
-    train = {key: str(Path(value).resolve()) if key == "manifest" else _absolute_store(value) for key, value in _places(config).items()}
-    return config.model_copy(update={"out": config.out.resolve(), "train": {**config.train, **train}})
+    """Paths that hold in any process."""
+    return config.model_copy(update={"out": config.out.resolve(), config.target.where: config.target.absolute()})
 
 
-def _places(config: TuneConfig) -> dict[str, str]:
-    return {key: str(config.train[key]) for key in ("manifest", "store") if isinstance(config.train.get(key), str)}
+def _checked(config: TuneConfig, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """A drawn config with its defaults, as an actor reads it.
 
+    Raises:
+        ConfigError: what its verb would refuse.
 
-def _absolute_store(store: str) -> str:
-    return store if "://" in store else str(Path(store).resolve())
+    """
+    return config.target.parse(drawn).model_dump(mode="json")
 
 
 def _has_all_trials(folder: SearchFolder, config: TuneConfig) -> bool:
     return bool(sum(folder.read_facts()["counts"].values()) >= config.budget.trials)
 
 
-def _check_with_data(config: TuneConfig, space: Space, data: SearchData) -> None:
+def _check_with_data(config: TuneConfig, space: Space, trials: Trials) -> None:
     """Refuse a search of which nothing can be trained; single draws that cannot are trials that fail."""
     faults: list[ConfigError | RunError] = []
     for drawn in sample_draws(space, config.seed, NUM_CHECKED):
-        training = to_training(drawn)
         try:
-            read = data.of(training)
-            check_fit(training, read, development_partitions(training, read))
+            trials.check(_checked(config, drawn))
         except (ConfigError, RunError) as error:
             faults.append(error)
     if len(faults) == NUM_CHECKED:
@@ -145,9 +144,8 @@ def _finish(
 ) -> dict[str, Any]:
     """Train the best and the first start anew, compare them on test, and say all that was found."""
     objective = config.objectives[0]
-    chosen = _training_of(config, space, best, "best")
+    chosen, final = _run_again(config, space, best, "best")
     folder.write_best(chosen)
-    final = train_finally(chosen, objective)
     facts = {
         "name": config.study_name,
         "corpus": data.clips.corpus,
@@ -167,15 +165,16 @@ def _finish(
     }
     start = next((record for record in records if record.stands_for == 0), None) if config.starts else None
     if start is not None and start.state != "failed" and start.number != best.number:
-        started = train_finally(_training_of(config, space, start, "start"), objective)
-        gain = compare_runs(started, final, objective, data.clips.task.classes, data.clips.task.values)
+        _, started = _run_again(config, space, start, "start")
+        gain = compare_runs(started, final, objective)
         facts["start"] = {**_record_facts(start), "final": started.facts(), "gain": dict(gain)}
     return facts
 
 
-def _training_of(config: TuneConfig, space: Space, record: TrialRecord, name: str) -> TrainConfig:
-    drawn = to_training(space.fill(lambda dimension: record.params[dimension.name]), config.out / name)
-    return drawn.model_copy(update={"seeds": list(config.final_seeds)})
+def _run_again(config: TuneConfig, space: Space, record: TrialRecord, name: str) -> tuple[Config, FinalRun]:
+    """A trial's config with the final seeds, run by its own verb."""
+    drawn = space.fill(lambda dimension: record.params[dimension.name])
+    return config.target.finish(drawn, config.final_seeds, config.out / name, config.objectives[0])
 
 
 def _encoder_facts(data: SearchData, name: str) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""What a search runs: trainings, or self-trainings, on data that is read once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mer_ray.core.config import digest_of
+from mer_ray.selftraining.config import SelftrainConfig
+from mer_ray.selftraining.fitted import fit_in_memory
+from mer_ray.selftraining.loading import selftrain_data
+from mer_ray.selftraining.rounds import Round, best_round, rounds_of
+from mer_ray.training.communicator import Communicator
+from mer_ray.training.config import TrainConfig
+from mer_ray.training.data_checks import check_fit
+from mer_ray.training.training_data import TrainingData
+from mer_ray.training.worker import Worker, choose_device, make_worker
+from mer_ray.tuning.search_data import SearchData
+from mer_ray.tuning.trial import TrialStep, development_partitions, num_steps, run_trial
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Each trial trains a model; see `run_trial`."""
+
+    data: SearchData
+
+    def run(self, drawn: Mapping[str, Any]) -> Iterator[TrialStep]:
+        """As `run_trial`."""
+        config = TrainConfig.model_validate(drawn)
+        return run_trial(config, self.data.of(config))
+
+    def num_steps(self, drawn: Mapping[str, Any]) -> int:
+        """Folds, or reports."""
+        config = TrainConfig.model_validate(drawn)
+        return num_steps(config, self.data.of(config))
+
+    def check(self, drawn: Mapping[str, Any]) -> None:
+        """Refuse a config that these data cannot train.
+
+        Raises:
+            ConfigError, RunError: as a training.
+
+        """
+        config = TrainConfig.model_validate(drawn)
+        data = self.data.of(config)
+        check_fit(config, data, development_partitions(config, data))
+
+    def digest(self) -> str:
+        """The sha256 (hex) of clips, labels and features."""
+        return self.data.digest()
+
+
+@dataclass(frozen=True)
+class Selftrainings:
+    """Each trial trains teachers and students round after round; a step is a round, scored on dev by the best one so far."""
+
+    data: SearchData
+
+    def run(self, drawn: Mapping[str, Any]) -> Iterator[TrialStep]:
+        """As `rounds_of`, with nothing written.
+
+        Raises:
+            ConfigError, RunError: as a self-training.
+
+        """
+        config = SelftrainConfig.model_validate(drawn)
+        metric, total = config.train.select_metric, config.max_rounds + 1
+        done: list[Round] = []
+        for one in rounds_of(config, self._of(config), lambda number: fit_in_memory(_make_worker)):
+            if done:
+                yield TrialStep(len(done), total, {metric: best_round(config, done).dev_score})
+            done.append(one)
+        # Rounds may end before the last one that is allowed.
+        yield TrialStep(total, total, {metric: best_round(config, done).dev_score})
+
+    def num_steps(self, drawn: Mapping[str, Any]) -> int:
+        """The teachers' round, and those of the students."""
+        return SelftrainConfig.model_validate(drawn).max_rounds + 1
+
+    def check(self, drawn: Mapping[str, Any]) -> None:
+        """Refuse a config that these data cannot train.
+
+        Raises:
+            ConfigError, RunError: as a self-training.
+
+        """
+        self._of(SelftrainConfig.model_validate(drawn))
+
+    def digest(self) -> str:
+        """The sha256 (hex) of clips, labels and features."""
+        return digest_of(["selftrain", self.data.digest()])
+
+    def _of(self, config: SelftrainConfig) -> dict[str, TrainingData]:
+        load: Callable[[TrainConfig], TrainingData] = self.data.of
+        return selftrain_data(config, load).by_teacher
+
+
+# Each is a drawn config; they travel to the actors that run them.
+Trials = Trainings | Selftrainings
+
+
+def _make_worker(config: TrainConfig, data: TrainingData) -> Worker:
+    return make_worker(config, data, Communicator(), choose_device(config))
