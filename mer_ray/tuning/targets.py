@@ -63,10 +63,10 @@ class TrainTarget:
         """Read clips and features."""
         return Trainings(read_search_data(self.raw, self.training(drawn), self.where))
 
-    def finish(self, drawn: Mapping[str, Any], seeds: Sequence[int], out: Path, metric: str) -> tuple[TrainConfig, FinalRun]:
-        """Train with these seeds."""
+    def finish(self, drawn: Mapping[str, Any], seeds: Sequence[int], out: Path, metric: str) -> tuple[dict[str, Any], FinalRun]:
+        """Train with these seeds; the config for `mer-ray train`, and how it does on test."""
         config = self.parse({**drawn, "seeds": list(seeds)}, out)
-        return config, train_finally(config, metric)
+        return config.model_dump(mode="json"), train_finally(config, metric)
 
     def absolute(self) -> dict[str, Any]:
         """`raw` with absolute manifest and store."""
@@ -111,10 +111,13 @@ class SelftrainTarget:
         """Read clips and features."""
         return Selftrainings(read_search_data(self.raw, self.training(drawn), self.where))
 
-    def finish(self, drawn: Mapping[str, Any], seeds: Sequence[int], out: Path, metric: str) -> tuple[SelftrainConfig, FinalRun]:
-        """Run all rounds with these seeds."""
+    def finish(self, drawn: Mapping[str, Any], seeds: Sequence[int], out: Path, metric: str) -> tuple[dict[str, Any], FinalRun]:
+        """Run all rounds with these seeds; the config for `mer-ray selftrain`, and how it does on test."""
         config = self.parse({**drawn, "train": {**drawn["train"], "seeds": list(seeds)}}, out)
-        return config, selftrain_finally(config, metric)
+        values = config.model_dump(mode="json")
+        # It follows from `out`, which may be another one.
+        del values["train"]["out"]
+        return values, selftrain_finally(config, metric)
 
     def absolute(self) -> dict[str, Any]:
         """`raw` with absolute manifest, store and truth."""

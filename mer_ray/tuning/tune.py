@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mer_ray.core.artefacts import git_revision, hardware, versions
-from mer_ray.core.config import Config, identity_of
+from mer_ray.core.config import identity_of
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.table import Table
 from mer_ray.tuning.config import TuneConfig
@@ -171,7 +171,7 @@ def _finish(
     return facts
 
 
-def _run_again(config: TuneConfig, space: Space, record: TrialRecord, name: str) -> tuple[Config, FinalRun]:
+def _run_again(config: TuneConfig, space: Space, record: TrialRecord, name: str) -> tuple[dict[str, Any], FinalRun]:
     """A trial's config with the final seeds, run by its own verb."""
     drawn = space.fill(lambda dimension: record.params[dimension.name])
     return config.target.finish(drawn, config.final_seeds, config.out / name, config.objectives[0])
