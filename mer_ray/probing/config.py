@@ -23,6 +23,7 @@ class ProbeConfig(Config):
     `encoders`: all of clean media, or names (`name@identity8` where a name is not enough). `values`: all that the clips have, or names.
     `folds`: None takes those of the manifest or, where it has none, five stratified ones by speaker; of a manifest with splits only the
     split `train` is folded then. `penalties` are per clip and standardised feature; each fold takes the best of them on other folds.
+    Clips of `test_folds` take no part, so that these can judge what is chosen.
 
     The ranking is by `metric`. Its best `top` layers (per: ranking), or those of each modality (per: modality), become a config of `train`.
     """
@@ -34,6 +35,7 @@ class ProbeConfig(Config):
     poolings: list[Pooling] = Field(["mean", "std", "mean+std"], min_length=1)
     values: Literal["all"] | list[ValueName] = "all"
     folds: FoldsConfig | None = None
+    test_folds: list[Annotated[int, Field(ge=0)]] | None = Field(None, min_length=1)
     penalties: list[Annotated[float, Field(ge=LEAST_PENALTY, le=1e6)]] = Field([0.01, 0.05, 0.2, 1.0, 5.0, 20.0, 100.0], min_length=1)
     metric: str = "weighted_f1"
     top: int = Field(3, ge=1, le=1000)

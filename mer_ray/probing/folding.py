@@ -1,6 +1,7 @@
 """The clips that a probe is made on, in folds that share no speaker."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,36 +17,45 @@ TRAIN_SPLIT = "train"
 
 @dataclass(frozen=True)
 class FoldedManifest:
-    """A manifest with folds; `are_new`: they were made here, and the file that was read has others or none."""
+    """A manifest with folds; `are_new`: they were made here, and the file that was read has others or none.
+
+    `left_out` are folds that take no part: what is chosen here can be judged by them.
+    """
 
     manifest: Manifest
     are_new: bool
+    left_out: tuple[int, ...] = ()
 
     @property
     def clips(self) -> pa.Table:
-        """The rows of labelled clips that are in a fold."""
+        """The rows of labelled clips that are in a fold which takes part."""
         table = self.manifest.table
-        return table.filter(pc.and_(pc.is_valid(table["fold"]), pa.array(is_labelled(table))))
+        labelled = table.filter(pc.and_(pc.is_valid(table["fold"]), pa.array(is_labelled(table))))
+        return labelled.filter(pc.invert(pc.is_in(labelled["fold"], pa.array(self.left_out, labelled["fold"].type))))
 
 
-def fold_clips(path: Path, manifest: Manifest, wanted: BaseFoldsConfig | None, seed: int) -> FoldedManifest:
-    """The manifest's own folds or, as `wanted` or where it has none, new ones.
+def fold_clips(path: Path, manifest: Manifest, wanted: BaseFoldsConfig | None, seed: int, left_out: Sequence[int] = ()) -> FoldedManifest:
+    """The manifest's own folds or, as `wanted` or where it has none, new ones; those `left_out` take no part.
 
     Raises:
         ManifestError: too few clips or speakers for new folds.
-        RunError: no labelled clip is in a fold, a speaker is in two, or nothing says which splits may be looked at.
+        RunError: no labelled clip is in a fold, a speaker is in two, no such fold to leave out, or nothing says which splits may be looked at.
 
     """
     has_folds = manifest.table["fold"].null_count < manifest.table.num_rows
     if wanted is None and has_folds:
-        folded = FoldedManifest(manifest, are_new=False)
+        folded = FoldedManifest(manifest, are_new=False, left_out=tuple(left_out))
     else:
         folding = wanted or StratifiedFoldsConfig(seed=seed, splits=_splits_to_fold(path, manifest.table))
         table = manifest.table
         place, field = table.column_names.index("fold"), table.schema.field("fold")
         table = table.set_column(place, field, pa.nulls(table.num_rows, field.type))
         table = assign_folds(table, folding, _number_media(table))
-        folded = FoldedManifest(Manifest(table, replace(manifest.facts, folds=folding.describe())), are_new=True)
+        folded = FoldedManifest(Manifest(table, replace(manifest.facts, folds=folding.describe())), are_new=True, left_out=tuple(left_out))
+    there = set(folded.manifest.table["fold"].to_pylist()) - {None}
+    absent = next((fold for fold in left_out if fold not in there), None)
+    if absent is not None:
+        raise RunError(f"test_folds: {path} has no fold {absent}; it has {', '.join(map(str, sorted(there)))}")
     _check(path, folded.clips)
     return folded
 

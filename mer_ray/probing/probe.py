@@ -81,7 +81,7 @@ def probe(config: ProbeConfig) -> ProbeSummary:
 
 def _load(config: ProbeConfig) -> tuple[FoldedManifest, ProbeClips]:
     manifest = read_manifest(config.manifest)
-    folded = fold_clips(config.manifest, manifest, config.folds, config.seed)
+    folded = fold_clips(config.manifest, manifest, config.folds, config.seed, config.test_folds or ())
     clips = load_clips(config.manifest, folded.clips, manifest.facts, None if config.values == "all" else config.values)
     allowed = metric_names(list(clips.values))
     if config.metric not in allowed:

@@ -51,7 +51,7 @@ def train_data(
         "out": str(config.out / "run"),
         "inputs": inputs,
         "values": list(values),
-        "protocol": {"name": "folds"},
+        "protocol": {"name": "folds"} | ({} if config.test_folds is None else {"test_folds": config.test_folds}),
     }
     TrainConfig.model_validate(data)
     return data

@@ -6,12 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.config import Config, load_yaml, where_or_how_fast
 from mer_ray.core.errors import ConfigError
 from mer_ray.objectives.metrics import EMOTION_METRICS, LOWER_IS_BETTER
 from mer_ray.tuning.draws import COSTS
 from mer_ray.tuning.space import Space, parse_space
 from mer_ray.tuning.targets import SelftrainTarget, Target, TrainTarget, check_search
+
+# The key of a start that is read from a config.
+CONFIG_START = "config"
 
 
 class TpeSampler(Config):
@@ -69,8 +72,9 @@ class TuneConfig(Config):
     """A search: `train`, or `selftrain`, is the config of that verb without `out`, with searched values in any place but those of the data.
 
     `objectives`: metrics of the development data, `milliseconds_per_clip` or `parameters`; the first one announces, several give a
-    Pareto front and no pruning. `starts` are known good values, tried first; the first of them is the recipe that the best is
-    compared with. The best is trained again with `final_seeds`.
+    Pareto front and no pruning. `starts` are known good values, tried first: parameters, or {config: FILE}, whose values are read where
+    something is searched (such as what `probe` writes). The first of them is the recipe that the best is compared with. The best is
+    trained again with `final_seeds`.
 
     `storage`: null is a SQLite file in `out`; `journal:PATH`, `sqlite:PATH` or `postgresql://user@host/database`, whose password comes from
     PGPASSWORD or ~/.pgpass. A search that was interrupted goes on with `resume`. `max_concurrent` null: as many trials as the cluster
@@ -108,6 +112,23 @@ class TuneConfig(Config):
             return SelftrainTarget(self.selftrain)
         assert self.train is not None
         return TrainTarget(self.train)
+
+    def start_params(self) -> list[dict[str, Any]]:
+        """The known good settings as parameters of trials.
+
+        Raises:
+            ConfigError: a file that is not there, or a value that cannot be drawn.
+
+        """
+        space, found = self.space, []
+        for number, start in enumerate(self.starts):
+            where = f"starts.{number}"
+            if set(start) == {CONFIG_START}:
+                path = Path(start[CONFIG_START])
+                found.append(space.read_back(load_yaml(path), f"{where}: {path}"))
+            else:
+                found.append(space.expand_start(start, where))
+        return found
 
     @property
     def study_name(self) -> str:
@@ -149,7 +170,7 @@ class TuneConfig(Config):
         if misplaced:
             raise ValueError(f"{self.target.where}.{misplaced[0]}: belongs to the search; leave it out here")
         try:
-            check_search(self.target, self.starts, self.objectives, self.seed)
+            check_search(self.target, [one for one in self.starts if set(one) != {CONFIG_START}], self.objectives, self.seed)
         except ConfigError as error:
             raise ValueError(str(error)) from error
         return self

@@ -173,7 +173,7 @@ def open_study(config: TuneConfig, space: Space, identity: str) -> Iterator[Sear
 
     """
     _check_sampler(config, space)
-    starts = [space.expand_start(start, f"starts.{number}") for number, start in enumerate(config.starts)]
+    starts = config.start_params()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = _open_storage(config)
     name = config.study_name

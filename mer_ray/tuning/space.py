@@ -159,6 +159,21 @@ class Space:
         _fill(self.tree, lambda dimension: params[dimension.name], joined)
         return {**params, **dict.fromkeys(joined, True)}
 
+    def read_back(self, config: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """The parameters that give a config its values, as far as it says them; those of others are drawn.
+
+        Raises:
+            ConfigError: none of its values stands where something is searched, or one cannot be drawn.
+
+        """
+        found: dict[str, Any] = {}
+        _read_back(self.tree, config, found)
+        if not found:
+            raise ConfigError(f"{where}: has no value where something is searched: {', '.join(self.dimensions)}")
+        for name, value in found.items():
+            self._check_at(where, name, value)
+        return found
+
     def expand_start(self, start: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Known good values as parameters of a trial; a subset may be written as the list of its elements.
 
@@ -301,6 +316,50 @@ def _fill(value: Any, draw: Draw, joined: set[str]) -> Any:
     if isinstance(value, Mapping):
         return {key: _fill(item, draw, joined) for key, item in value.items()}
     return [_fill(item, draw, joined) for item in value] if isinstance(value, list) else value
+
+
+def _read_back(tree: Any, value: Any, found: dict[str, Any]) -> bool:
+    """Note the parameters that turn the tree into a value; False where nothing drawn gives it, and plain parts differ."""
+    if isinstance(tree, Dimension):
+        found[tree.name] = value
+        return True
+    if isinstance(tree, _Choice):
+        return any(_note_option(tree.dimension, label, option, value, found) for label, option in tree.options.items())
+    if isinstance(tree, _Subset):
+        items = value if isinstance(value, list) else [value]
+        for dimension, element in tree.elements:
+            found[dimension.name] = any(_note_option(dimension, True, element, item, found) for item in items)
+        return True
+    if isinstance(tree, Mapping):
+        # All of them, so that every parameter is noted.
+        inside = [_read_back(item, value[key], found) for key, item in tree.items() if key in value] if isinstance(value, Mapping) else []
+        return isinstance(value, Mapping) and all(inside)
+    if isinstance(tree, list):
+        items = [_read_item(item, number, value, found) for number, item in enumerate(tree)] if isinstance(value, list) else []
+        return isinstance(value, list) and all(items)
+    return bool(tree == value)
+
+
+def _note_option(dimension: Dimension, label: Scalar, option: Any, value: Any, found: dict[str, Any]) -> bool:
+    inside: dict[str, Any] = {}
+    if isinstance(option, Mapping) and isinstance(value, Mapping):
+        # What names an option decides; other plain keys are the search's own.
+        is_it = all(option.get(key) == value.get(key) for key in LABEL_KEYS if key in option)
+        _read_back(option, value, inside)
+    else:
+        is_it = _read_back(option, value, inside)
+    if is_it:
+        found |= {dimension.name: label, **inside}
+    return is_it
+
+
+def _read_item(tree: Any, number: int, values: list[Any], found: dict[str, Any]) -> bool:
+    """An item of a list has its counterpart by name, or by its place where it has none; one without stays to be drawn."""
+    if not isinstance(tree, Mapping):
+        return number < len(values) and _read_back(tree, values[number], found)
+    named = [key for key in LABEL_KEYS if isinstance(tree.get(key), str)]
+    counterparts = [one for one in values if isinstance(one, Mapping) and all(one.get(key) == tree[key] for key in named)]
+    return bool(counterparts) and _read_back(tree, counterparts[0], found)
 
 
 def possible_values(value: Any) -> Iterator[Any]:

@@ -59,6 +59,7 @@ def tune(config: TuneConfig) -> SearchSummary:
     if folder.facts_path.is_file() and folder.read_facts()["identity"] == identity and _has_all_trials(folder, config):
         return SearchSummary(folder.root, folder.read_facts(), was_complete=True)
     _check_with_data(config, space, trials)
+    config.start_params()
     with open_study(config, space, identity) as study:
         folder.write_config(config)
         ended_by = run_trials(

@@ -73,3 +73,12 @@ def test_what_cannot_be_folded_is_told_in_one_line(given, error, message):
     with pytest.raises(error) as caught:
         fold_clips(PATH, manifest(**given), None, 0)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_folds_that_are_to_judge_take_no_part():
+    given = manifest(fold=lambda number: number % 4, speaker_id=lambda number: f"s{number % 4}")
+    folded = fold_clips(PATH, given, None, 0, left_out=[3])
+
+    assert set(folded.clips["fold"].to_pylist()) == {0, 1, 2}
+    with pytest.raises(RunError, match=r"test_folds: m.parquet has no fold 9; it has 0, 1, 2, 3"):
+        fold_clips(PATH, given, None, 0, left_out=[9])

@@ -121,3 +121,42 @@ def test_all_values_that_may_come_to_stand_in_a_place_are_found() -> None:
 
     assert list(possible_values(layers)) == ["all", 1, 2]
     assert [one["encoder"] for one in find_mappings(RAW, "encoder")] == ["hubert"]
+
+
+def test_the_values_of_a_config_are_read_back_where_something_is_searched() -> None:
+    space = parse_space(RAW, "train")
+    config = {
+        "epochs": 60,
+        "learning_rate": 0.005,
+        "model": {"name": "attention", "hidden": 32, "dropout": 0.1},
+        "inputs": [{"encoder": "clip"}, {"encoder": "hubert", "layers": ["l2"], "statistics": ["mean"]}],
+    }
+
+    assert space.read_back(config, "x.yaml") == {
+        "learning_rate": 0.005,
+        "model": "attention",
+        "model.attention.hidden": 32,
+        "inputs.hubert.layers.l1": False,
+        "inputs.hubert.layers.l2": True,
+        "inputs.hubert.layers.l3": False,
+    }
+
+
+def test_subsets_of_inputs_and_choices_of_lists_are_read_back() -> None:
+    hubert = {"encoder": "hubert", "layers": {"search": "choice", "of": ["all", ["l1", "l2"]]}}
+    space = parse_space({"inputs": {"search": "subset", "of": [hubert, {"encoder": "clip"}]}}, "train")
+
+    assert space.read_back({"inputs": [{"encoder": "hubert", "layers": ["l1", "l2"]}]}, "x.yaml") == {
+        "inputs.hubert": True,
+        "inputs.hubert.layers": "l1+l2",
+        "inputs.clip": False,
+    }
+
+
+def test_a_config_whose_values_cannot_be_drawn_is_refused() -> None:
+    space = parse_space(RAW, "train")
+
+    with pytest.raises(ConfigError, match=r"x.yaml: learning_rate: 0.5 is not a number from 0.0001 to 0.01"):
+        space.read_back({"learning_rate": 0.5}, "x.yaml")
+    with pytest.raises(ConfigError, match=r"x.yaml: has no value where something is searched: learning_rate, model"):
+        space.read_back({"epochs": 3}, "x.yaml")
