@@ -39,7 +39,7 @@ def fold_clips(path: Path, manifest: Manifest, wanted: BaseFoldsConfig | None, s
 
     Raises:
         ManifestError: too few clips or speakers for new folds.
-        RunError: no labelled clip is in a fold, a speaker is in two, no such fold to leave out, or nothing says which splits may be looked at.
+        RunError: no labelled clip is in a fold, a speaker is in two, no such fold to leave out, or no split that may be looked at.
 
     """
     has_folds = manifest.table["fold"].null_count < manifest.table.num_rows
