@@ -198,10 +198,9 @@ def _scheduler(config: TuneConfig, num_steps: int) -> TrialScheduler:
         rungs: dict[str, Any] = {"max_t": num_steps, "grace_period": grace, "stop_last_trials": False}
         return AsyncHyperBandScheduler(**common, **rungs, reduction_factor=config.pruner.reduction)
     assert isinstance(config.pruner, MedianPruner)
-    # Never pause: a trial that is paused begins anew.
-    never = float("inf")
-    trials = {"grace_period": config.pruner.grace, "min_samples_required": config.pruner.min_trials, "min_time_slice": never}
-    return _MedianStoppingRule(**common, **trials)
+    # It never pauses trials: one that is paused begins anew.
+    common |= {"grace_period": config.pruner.grace, "min_samples_required": config.pruner.min_trials, "min_time_slice": math.inf}
+    return _MedianStoppingRule(**common)
 
 
 class _MedianStoppingRule(MedianStoppingRule):

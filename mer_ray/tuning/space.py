@@ -208,9 +208,7 @@ class Space:
         acting = set(_acting(self.tree, expanded))
         idle = next((name for name in expanded if name not in acting), None)
         if idle is not None:
-            raise ConfigError(
-                f"{where}: {idle}: is drawn only with another option, which this setting does not name; name it, or leave this out"
-            )
+            raise ConfigError(f"{where}: {idle}: is drawn only with an option that this setting does not name; name it, or leave this out")
         return expanded
 
     def _expand_subset(self, where: str, name: str, value: Any) -> dict[str, bool]:

@@ -117,8 +117,8 @@ def test_known_good_settings_are_checked_and_lists_stand_for_subsets() -> None:
         ({"inputs.hubert.layers.l1": 1}, "starts.0: inputs.hubert.layers.l1: 1 is not among False, True"),
         ({"inputs.hubert.layers": "l1"}, "starts.0: inputs.hubert.layers: 'l1' is not a list of some of l1, l2, l3"),
         ({"inputs.hubert.layers": []}, "starts.0: inputs.hubert.layers: 0 values, where a trial has 1 at least"),
-        ({"model": "tfn", "model.attention.hidden": 16}, "starts.0: model.attention.hidden: is drawn only with another option"),
-        ({"model.attention.hidden": 16}, "starts.0: model.attention.hidden: is drawn only with another option"),
+        ({"model": "tfn", "model.attention.hidden": 16}, "starts.0: model.attention.hidden: is drawn only with an option"),
+        ({"model.attention.hidden": 16}, "starts.0: model.attention.hidden: is drawn only with an option"),
     ],
 )
 def test_a_known_good_setting_that_cannot_be_drawn_is_refused(start: dict[str, object], message: str) -> None:
