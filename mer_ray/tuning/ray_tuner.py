@@ -123,7 +123,7 @@ def run_trials(
 
     Raises:
         ConfigError: a budget in money where no GPU is used.
-        ClusterError: Ray cannot be reached, or has no CPU.
+        ClusterError: Ray cannot be reached, or has no CPU, or no GPU for `device: cuda`.
 
     """
     config = study.config
@@ -179,6 +179,8 @@ def _layout(config: TuneConfig, use_gpu: bool) -> tuple[dict[str, float], int, f
     num_cpus, num_gpus = int(found.get("CPU", 0)), float(found.get("GPU", 0))
     if num_cpus < 1:
         raise ClusterError("the Ray cluster has no CPU for a trial; start nodes with CPUs")
+    if config.train.get("device") == "cuda" and not num_gpus:
+        raise ClusterError("train.device: cuda, but the Ray cluster has no GPU; set train.device: auto or cpu")
     if config.budget.usd is not None and not (use_gpu and num_gpus):
         raise ConfigError("budget.usd: is for GPUs, and trials have none here; leave it out, or set budget.hours")
     if use_gpu and num_gpus:

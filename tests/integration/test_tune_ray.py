@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from searches import search_config
 from training_corpus import TrainingCorpus, make_corpus
 
-from mer_ray.core.errors import ConfigError, RunError
+from mer_ray.core.errors import ClusterError, ConfigError, RunError
 from mer_ray.training import TrainConfig, train
 from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.draws import to_training
@@ -225,3 +225,8 @@ def test_money_is_no_budget_without_gpus(corpus, ray_cluster):
 
     with pytest.raises(ConfigError, match=r"budget.usd: is for GPUs, and trials have none here"):
         tune(config)
+
+
+def test_trials_on_gpus_need_one(corpus, ray_cluster):
+    with pytest.raises(ClusterError, match=r"train.device: cuda, but the Ray cluster has no GPU"):
+        tune(search_config(corpus, "gpus", train={"device": "cuda"}))
