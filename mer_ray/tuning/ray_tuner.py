@@ -6,10 +6,12 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
+from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.stopper import Stopper
@@ -33,6 +35,7 @@ TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 NOTE_INTERVAL_S = 5.0
+DIED = "its worker died"
 
 
 class Ledger:
@@ -109,7 +112,7 @@ class Watcher(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """A worker that failed."""
-        self._searcher.on_worker_error(trial.trial_id, _last_line(trial.get_error()))
+        self._searcher.on_worker_error(trial.trial_id, _reason_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         """After every event of Tune's loop."""
@@ -168,9 +171,20 @@ def run_trials(
     return ledger.reason
 
 
-def _last_line(error: Exception | None) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "its worker died"
+def _reason_of(trial: RayTrial) -> str:
+    """Why a worker failed: Tune keeps that in files only, and its `get_error` looks where they are copied to later."""
+    pickled, text = (None if place is None else Path(place) for place in (trial.pickled_error_file, trial.error_file))
+    if pickled is not None and pickled.is_file():
+        error = cloudpickle.loads(pickled.read_bytes())
+        if isinstance(error, RayTaskError):
+            return " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+        return _last_line(str(error))
+    return _last_line(text.read_text(encoding="utf-8")) if text is not None and text.is_file() else DIED
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else DIED
 
 
 def _layout(config: TuneConfig, use_gpu: bool) -> tuple[dict[str, float], int, float]:
@@ -179,7 +193,8 @@ def _layout(config: TuneConfig, use_gpu: bool) -> tuple[dict[str, float], int, f
     num_cpus, num_gpus = int(found.get("CPU", 0)), float(found.get("GPU", 0))
     if num_cpus < 1:
         raise ClusterError("the Ray cluster has no CPU for a trial; start nodes with CPUs")
-    if config.train.get("device") == "cuda" and not num_gpus:
+    raw = config.target.raw
+    if raw.get("train", raw).get("device") == "cuda" and not num_gpus:
         raise ClusterError("train.device: cuda, but the Ray cluster has no GPU; set train.device: auto or cpu")
     if config.budget.usd is not None and not (use_gpu and num_gpus):
         raise ConfigError("budget.usd: is for GPUs, and trials have none here; leave it out, or set budget.hours")

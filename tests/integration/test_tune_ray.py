@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -230,3 +231,31 @@ def test_money_is_no_budget_without_gpus(corpus, ray_cluster):
 def test_trials_on_gpus_need_one(corpus, ray_cluster):
     with pytest.raises(ClusterError, match=r"train.device: cuda, but the Ray cluster has no GPU"):
         tune(search_config(corpus, "gpus", train={"device": "cuda"}))
+
+
+def test_trials_whose_worker_fails_or_dies_keep_the_reason(corpus, ray_cluster, tmp_path):
+    text = (Path(__file__).parents[1] / "plugins" / "mean_model.py").read_text()
+    model = {"name": "plugin", "file": str(tmp_path / "model.py")}
+    reasons = {"raise KeyError('no such stream')": r"KeyError: 'no such stream'", "import os; os._exit(3)": r"worker.*(died|exit)"}
+    for number, (fault, wanted) in enumerate(reasons.items()):
+        begin = f"if 'ray::' in open('/proc/self/cmdline').read(): {fault}"
+        fails = text.replace("-> Predictions:\n", f"-> Predictions:\n        {begin}\n")
+        (tmp_path / "model.py").write_text(fails)
+        train = {"allow_plugins": True, "model": {**model, "class": "MeanConfig"}}
+        config = search_config(corpus, f"worker_{number}", train=train, max_failures=0, budget={"trials": 1})
+
+        with pytest.raises(RunError, match="no trial is complete"):
+            tune(config)
+
+        (trial,) = read_trials(config.out)
+        assert trial["state"] == "failed"
+        assert re.search(wanted, trial["reason"])
+
+
+def test_plug_ins_reach_workers_that_do_not_find_their_file(corpus, ray_cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(Path(__file__).parents[1] / "plugins" / "mean_model.py", "model.py")
+    train = {"allow_plugins": True, "model": {"name": "plugin", "file": "model.py", "class": "MeanConfig"}, "epochs": 1}
+    summary = tune(search_config(corpus, "plugin", train=train, budget={"trials": 1}, final_seeds=[0]))
+
+    assert summary.facts["counts"] == {"complete": 1, "pruned": 0, "failed": 0}
