@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -172,18 +171,13 @@ def test_a_search_on_splits_scores_dev_by_the_best_epoch_as_the_run_does(corpus,
     assert to_training(yaml.safe_load((config.out / "best.yaml").read_text())).protocol.name == "splits"
 
 
-def test_trials_of_more_epochs_than_others_run_to_their_end(corpus, ray_cluster):
-    train = {"protocol": {"name": "splits"}, "epochs": {"search": "int", "low": 1, "high": 6}, "learning_rate": 0.01}
-    config = search_config(
-        corpus, "epochs", train=train, sampler={"name": "random"}, pruner={"name": "asha", "reduction": 1000}, final_seeds=[0]
-    )
-    summary = tune(config)
-    trials = read_trials(config.out)
+def test_trials_of_more_steps_than_were_foreseen_run_to_their_end(corpus):
+    # Where epochs are searched.
+    rule = _scheduler(search_config(corpus, "steps", pruner={"name": "asha"}), 2)
+    trial = RayTrial("x", stub=True)
+    rule.on_trial_add(None, trial)
 
-    assert summary.facts["counts"] == {"complete": 6, "pruned": 0, "failed": 0}
-    for trial in trials:
-        assert [step for step, _ in json.loads(trial["curve"])][-1] == json.loads(trial["params"])["epochs"]
-    assert len({json.loads(trial["params"])["epochs"] for trial in trials}) > 1
+    assert [rule.on_trial_result(None, trial, {"step": step, "objective": 0.5}) for step in (1, 2, 3, 4)] == ["CONTINUE"] * 4
 
 
 def test_a_search_that_failures_stopped_goes_on_when_it_is_resumed(corpus, ray_cluster):
@@ -195,7 +189,7 @@ def test_a_search_that_failures_stopped_goes_on_when_it_is_resumed(corpus, ray_c
         assert len(read_trials(config.out)) == wanted
 
 
-def test_the_median_neither_pauses_trials_nor_ends_those_whose_score_is_undefined(corpus, ray_cluster):
+def test_the_median_neither_pauses_trials_nor_ends_those_whose_score_is_undefined(corpus):
     config = search_config(corpus, "median", pruner={"name": "median", "min_trials": 1}, max_concurrent=2)
     rule = _scheduler(config, 4)
     trials = [RayTrial("x", stub=True) for _ in range(3)]
@@ -250,12 +244,3 @@ def test_trials_whose_worker_fails_or_dies_keep_the_reason(corpus, ray_cluster, 
         (trial,) = read_trials(config.out)
         assert trial["state"] == "failed"
         assert re.search(wanted, trial["reason"])
-
-
-def test_plug_ins_reach_workers_that_do_not_find_their_file(corpus, ray_cluster, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(Path(__file__).parents[1] / "plugins" / "mean_model.py", "model.py")
-    train = {"allow_plugins": True, "model": {"name": "plugin", "file": "model.py", "class": "MeanConfig"}, "epochs": 1}
-    summary = tune(search_config(corpus, "plugin", train=train, budget={"trials": 1}, final_seeds=[0]))
-
-    assert summary.facts["counts"] == {"complete": 1, "pruned": 0, "failed": 0}
