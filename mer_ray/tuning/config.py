@@ -146,11 +146,12 @@ class TuneConfig(Config):
         return ["minimize" if name in COSTS or name.endswith(LOWER_IS_BETTER) else "maximize" for name in self.objectives]
 
     def more_identity(self) -> dict[str, Any]:
-        """What is searched without what says only where or how fast, and its plug-ins by what their files hold."""
+        """What is searched without what says only where or how fast, plug-ins and starts by what their files hold."""
+        starts = self.start_params()
         if self.selftrain is None:
-            return {"train": _identity_of_raw(TrainConfig, self.train or {})}
+            return {"starts": starts, "train": _identity_of_raw(TrainConfig, self.train or {})}
         train = _identity_of_raw(TrainConfig, self.selftrain.get("train", {}))
-        return {"selftrain": {**_identity_of_raw(SelftrainConfig, self.selftrain), "train": train}}
+        return {"starts": starts, "selftrain": {**_identity_of_raw(SelftrainConfig, self.selftrain), "train": train}}
 
     @field_validator("final_seeds")
     @classmethod

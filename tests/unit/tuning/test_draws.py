@@ -108,3 +108,12 @@ def test_a_search_is_the_same_elsewhere_and_with_plug_ins_of_the_same_content(tm
     assert identity("here", text) == identity("there", text, precision="float32")
     assert identity("here", text) != identity("here", text + "# changed\n")
     assert identity("here", text) != identity("here", text, epochs=4)
+
+
+def test_a_start_that_is_read_from_a_file_is_what_the_file_says(tmp_path: Path) -> None:
+    def identity(name: str, rate: float) -> str:
+        (tmp_path / name).write_text(f"learning_rate: {rate}\n")
+        return identity_of(search_config(TrainingCorpus(tmp_path, []), starts=[{"config": str(tmp_path / name)}]))
+
+    assert identity("one.yaml", 0.002) == identity("other.yaml", 0.002)
+    assert identity("one.yaml", 0.003) != identity("other.yaml", 0.002)
