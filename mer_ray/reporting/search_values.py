@@ -8,7 +8,7 @@ from mer_ray.core.counting import say_count
 from mer_ray.reporting.search_trials import Trials
 from mer_ray.reporting.words import format_number
 
-LAYER = re.compile(r"inputs\.(.+)\.layers\.([^.]+)")
+LAYER = re.compile(r"inputs\.(.+?)\.layers\.(.+)")
 # Our choice: with fewer the shares swing with every new trial.
 ENOUGH_TRIALS = 30
 MAX_BARS = 20

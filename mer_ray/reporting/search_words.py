@@ -41,7 +41,7 @@ def _gain_sentence(facts: dict[str, Any], trials: Trials) -> str:
     if start is None and not facts["num_starts"]:
         return "No known setting was given to compare it with (`starts`)."
     if start is None:
-        return "It is the first known setting itself: the search found nothing better."
+        return _first_sentence(trials)
     gain = start["gain"]
     mean = -gain["mean"] if trials.is_minimised else gain["mean"]
     said = f"The first known setting reaches {format_number(start['final']['mean'])} there; the best is {format_number(abs(mean))} "
@@ -53,6 +53,16 @@ def _gain_sentence(facts: dict[str, Any], trials: Trials) -> str:
     chance = low <= 0 <= high or gain["p_value"] >= SIGNIFICANT
     verdict = "that may be chance" if chance else "more than chance"
     return f"{said} (difference {_interval(bounds)}, {p_value(gain['p_value'])}): {verdict}."
+
+
+def _first_sentence(trials: Trials) -> str:
+    """Of a first known setting that was not trained again: it is the best, or gave no score."""
+    first = next((record for record in trials.finished if (record.number if record.stands_for is None else record.stands_for) == 0), None)
+    if first is None:
+        return "The first known setting was not tried to its end, so there is nothing to compare it with."
+    if first.state == "failed":
+        return f"The first known setting failed, so there is nothing to compare it with: {first.reason}."
+    return "It is the first known setting itself: the search found nothing better."
 
 
 def course_of(facts: dict[str, Any], trials: Trials) -> str:

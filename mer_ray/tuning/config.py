@@ -6,9 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mer_ray.core.config import Config, load_yaml, where_or_how_fast
+from mer_ray.core.artefacts import digest_file
+from mer_ray.core.config import NOT_IDENTITY, Config, load_yaml, where_or_how_fast
 from mer_ray.core.errors import ConfigError
+from mer_ray.core.plugins import TAG
 from mer_ray.objectives.metrics import EMOTION_METRICS, LOWER_IS_BETTER
+from mer_ray.selftraining.config import SelftrainConfig
+from mer_ray.training.config import LARGEST_SEED, TrainConfig
 from mer_ray.tuning.draws import COSTS
 from mer_ray.tuning.space import Space, parse_space
 from mer_ray.tuning.targets import SelftrainTarget, Target, TrainTarget, check_search
@@ -82,14 +86,15 @@ class TuneConfig(Config):
     """
 
     out: Path = where_or_how_fast()
-    train: dict[str, Any] | None = None
-    selftrain: dict[str, Any] | None = None
+    # The identity of these two is told by `more_identity`.
+    train: dict[str, Any] | None = where_or_how_fast(None)
+    selftrain: dict[str, Any] | None = where_or_how_fast(None)
     objectives: list[str] = Field([EMOTION_METRICS[0]], min_length=1)
     sampler: Annotated[TpeSampler | RandomSampler | NsgaSampler | GpSampler, Field(discriminator="name")] = TpeSampler()
     pruner: Annotated[AshaPruner | MedianPruner, Field(discriminator="name")] | None = AshaPruner()
     starts: list[dict[str, Any]] = Field([])
     seed: int = Field(0, ge=0)
-    final_seeds: list[Annotated[int, Field(ge=0)]] = Field([0, 1, 2, 3, 4], min_length=1)
+    final_seeds: list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field([0, 1, 2, 3, 4], min_length=1)
     study: str | None = None
     storage: str | None = where_or_how_fast(None)
     budget: SearchBudget = where_or_how_fast(SearchBudget())
@@ -140,6 +145,21 @@ class TuneConfig(Config):
         """Which way each objective is better."""
         return ["minimize" if name in COSTS or name.endswith(LOWER_IS_BETTER) else "maximize" for name in self.objectives]
 
+    def more_identity(self) -> dict[str, Any]:
+        """What is searched without what says only where or how fast, plug-ins and starts by what their files hold."""
+        starts = self.start_params()
+        if self.selftrain is None:
+            return {"starts": starts, "train": _identity_of_raw(TrainConfig, self.train or {})}
+        train = _identity_of_raw(TrainConfig, self.selftrain.get("train", {}))
+        return {"starts": starts, "selftrain": {**_identity_of_raw(SelftrainConfig, self.selftrain), "train": train}}
+
+    @field_validator("final_seeds")
+    @classmethod
+    def _refuse_doubles(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("names one twice")
+        return seeds
+
     @field_validator("storage")
     @classmethod
     def _known_storage(cls, storage: str | None) -> str | None:
@@ -148,7 +168,7 @@ class TuneConfig(Config):
         kind = storage.partition(":")[0]
         if kind not in ("journal", "sqlite", "postgresql"):
             raise ValueError(f"{storage!r}: allowed: journal:PATH, sqlite:PATH, postgresql://user@host/database, or null for a file in out")
-        if re.match(r"postgresql://[^/@]*:[^/@]*@", storage):
+        if re.match(r"postgresql://[^@/?]*:.*@|.*[?&]password=", storage):
             raise ValueError("holds a password, which would be written beside the results; set PGPASSWORD, or use ~/.pgpass")
         return storage
 
@@ -179,3 +199,17 @@ class TuneConfig(Config):
     def prunes(self) -> bool:
         """Whether trials may end early."""
         return self.pruner is not None and len(self.objectives) == 1
+
+
+def _identity_of_raw(config_class: type[Config], raw: dict[str, Any]) -> dict[str, Any]:
+    places = {name for name, field in config_class.model_fields.items() if field.json_schema_extra == NOT_IDENTITY}
+    return {key: _without_file_names(value) for key, value in raw.items() if key not in places}
+
+
+def _without_file_names(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_file_names(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _without_file_names(item) for key, item in value.items()}
+    return {**kept, "file": digest_file(Path(value["file"]))} if value.get("name") == TAG and "file" in value else kept

@@ -27,7 +27,8 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The config of a new trial."""
-        while not self._must_stop():
+        # Trials that fail at once count for the budget, too.
+        while not self._must_stop() and len(self._study.records()) < self._study.config.budget.trials:
             trial, drawn = self._study.ask()
             try:
                 checked = self._check(drawn)

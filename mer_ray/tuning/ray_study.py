@@ -21,7 +21,7 @@ import psutil
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.samplers import RandomSampler as OptunaRandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mer_ray.core.errors import ConfigError, RunError
@@ -45,7 +45,11 @@ STATE_NAMES: dict[TrialState, TrialStateName] = {
 SCORES, SECONDS, REASON, IS_STALE = "scores", "seconds", "reason", "stale"
 # Of a trial that stands for one which a killed search left behind: the first of these, and the last.
 AGAIN_OF, AGAIN_FOR = "again_of", "again_for"
+# Of a trial that waits with known good values: which of the starts it is. Optuna keeps the values there until the trial draws them.
+START, FIXED_PARAMS = "start", "fixed_params"
 LEASE = "lease"
+# How Optuna begins every line of a journal.
+JOURNAL_BEGIN = b'{"op_code":'
 
 
 class SearchStudy:
@@ -115,11 +119,19 @@ class SearchStudy:
             # In this order nothing is lost or doubled by a kill in between.
             if trial.number not in stood_in_for:
                 first = trial.user_attrs.get(AGAIN_OF, trial.number)
-                self._study.enqueue_trial(trial.params, user_attrs={AGAIN_OF: first, AGAIN_FOR: trial.number})
+                self._study.enqueue_trial(self._values_of(trial), user_attrs={AGAIN_OF: first, AGAIN_FOR: trial.number})
             Trial(self._study, trial._trial_id).set_user_attr(IS_STALE, value=True)
             self._study.tell(trial.number, None, state=TrialState.FAIL)
         self._records = None
         return len(stale)
+
+    def _values_of(self, trial: FrozenTrial) -> dict[str, Any]:
+        """What a trial drew; one that was killed while it drew begins with what was given to it, and draws the rest as it would have."""
+        try:
+            self.space.fill(lambda dimension: trial.params[dimension.name])
+        except KeyError:
+            return dict(trial.system_attrs.get(FIXED_PARAMS, {}))
+        return trial.params
 
     def records(self) -> list[TrialRecord]:
         """All trials that began, but those that a killed search left behind."""
@@ -181,14 +193,18 @@ def open_study(config: TuneConfig, space: Space, identity: str) -> Iterator[Sear
         found = {summary.study_name: summary for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}
         if name in found:
             study = optuna.load_study(study_name=name, storage=storage)
-            _refuse_other(config, study, identity)
         else:
             study = optuna.create_study(study_name=name, storage=storage, directions=config.directions)
+        if name in found and study.user_attrs:
+            _refuse_other(config, study, identity)
+        else:
+            # New, or of a search that was killed before it wrote anything.
             study.set_user_attr("identity", identity)
         with _owned(study):
-            if not study.get_trials(deepcopy=False):
-                for start in starts:
-                    study.enqueue_trial(start)
+            queued = {trial.user_attrs.get(START) for trial in study.get_trials(deepcopy=False)}
+            for number, start in enumerate(starts):
+                if number not in queued:
+                    study.enqueue_trial(start, user_attrs={START: number})
             yield SearchStudy(config, space, study)
     finally:
         storage.remove_session()
@@ -268,43 +284,65 @@ def _lease_of(study: optuna.Study) -> dict[str, Any]:
 def _is_alive(lease: Mapping[str, Any]) -> bool:
     """Whether the owner runs on this machine; another process may have its number by now."""
     try:
-        return bool(abs(psutil.Process(lease["pid"]).create_time() - lease["process_began"]) < 1.0)
+        process = psutil.Process(lease["pid"])
+        # In containers killed processes often stay as zombies.
+        return bool(abs(process.create_time() - lease["process_began"]) < 1.0 and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
 def _open_storage(config: TuneConfig) -> BaseStorage:
     kind, _, place = (config.storage or f"sqlite:{config.out / STUDY_FILE}").partition(":")
-    if kind == "journal":
-        path = Path(place).absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(path)
-        return JournalStorage(JournalFileBackend(str(path)))
-    if kind == "sqlite":
-        path = Path(re.sub(r"^///", "", place)).absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{path}"
-    else:
-        url = f"postgresql+psycopg:{place}"
+    path = Path(re.sub(r"^///", "", place)).absolute()
     try:
+        if kind != "postgresql":
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "journal":
+            return _open_journal(path)
+        url = f"sqlite:///{path}" if kind == "sqlite" else f"postgresql+psycopg:{place}"
         return RDBStorage(url, engine_kwargs={"pool_pre_ping": True} if kind == "postgresql" else {})
     except ImportError as error:
         raise ConfigError(f"storage: {config.storage}: needs a driver that is not installed: pip install 'mer-ray[postgres]'") from error
+    except OSError as error:
+        raise RunError(f"storage: {path}: cannot be used ({error.strerror}); name a file that can be written") from error
     except Exception as error:
         # SQLAlchemy's own errors are a family of another package, loaded with a database only.
         if type(error).__module__.partition(".")[0] not in ("sqlalchemy", "psycopg"):
             raise
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise RunError(f"storage: {config.storage}: cannot be used ({reason}); check that it exists and lets you write") from error
+        shown = config.storage or path
+        raise RunError(f"storage: {shown}: cannot be used ({reason}); check that it exists and lets you write") from error
+
+
+def _open_journal(path: Path) -> JournalStorage:
+    lock = JournalFileSymlinkLock(str(path))
+    # Another search may be writing a line at this moment.
+    lock.acquire()
+    try:
+        _cut_torn_line(path)
+    finally:
+        lock.release()
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock))
+    except (ValueError, KeyError) as error:
+        raise RunError(f"storage: {path}: is damaged ({error!r}); name another file, and begin anew") from error
 
 
 def _cut_torn_line(path: Path) -> None:
-    """A process killed in the middle of a write leaves half a line, which would spoil the next one."""
-    if not path.is_file():
+    """A process killed in the middle of a write leaves half a line, which would spoil the next one; the journal's lock is held.
+
+    Raises:
+        RunError: the file is no journal; it stays as it is.
+
+    """
+    if not path.exists():
         return
     with path.open("rb+") as opened:
         content = opened.read()
-        opened.truncate(content.rfind(b"\n") + 1)
+        if content[: len(JOURNAL_BEGIN)] != JOURNAL_BEGIN[: len(content)]:
+            raise RunError(f"storage: {path}: is no journal of Optuna; name another file")
+        if not content.endswith(b"\n"):
+            opened.truncate(content.rfind(b"\n") + 1)
 
 
 def _check_sampler(config: TuneConfig, space: Space) -> None:

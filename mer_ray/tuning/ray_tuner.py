@@ -1,19 +1,22 @@
 """The trials of a search on a cluster: Ray Tune runs them in actors that are used again, Optuna chooses them."""
 
+import math
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
+from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.stopper import Stopper
 
-from mer_ray.core.errors import ClusterError
+from mer_ray.core.errors import ClusterError, ConfigError
 from mer_ray.core.ray_session import ray_session
 from mer_ray.tuning.config import AshaPruner, MedianPruner, TuneConfig
 from mer_ray.tuning.live import SearchView, search_view
@@ -32,6 +35,7 @@ TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 NOTE_INTERVAL_S = 5.0
+DIED = "its worker died"
 
 
 class Ledger:
@@ -41,6 +45,8 @@ class Ledger:
         self._study, self._num_gpus = study, num_gpus
         self._before = study.spent
         self._began_s = self._noted_s = time.monotonic()
+        # Whoever goes on has mended why these failed.
+        self._failed_before = {record.number for record in study.records() if record.state == "failed"}
         self.reason: str | None = None
 
     @property
@@ -64,7 +70,8 @@ class Ledger:
             self.note()
         config = self._study.config
         budget, price = config.budget, config.price_per_gpu_hour
-        failure = repeated_failure(self._study.records(), config.max_same_failures)
+        records = [record for record in self._study.records() if record.number not in self._failed_before]
+        failure = repeated_failure(records, config.max_same_failures)
         if failure is not None:
             self.reason = f"{config.max_same_failures} trials failed alike: {failure}"
         elif budget.hours is not None and self.seconds >= 3600 * budget.hours:
@@ -105,7 +112,7 @@ class Watcher(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """A worker that failed."""
-        self._searcher.on_worker_error(trial.trial_id, _last_line(trial.get_error()))
+        self._searcher.on_worker_error(trial.trial_id, _reason_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         """After every event of Tune's loop."""
@@ -118,7 +125,8 @@ def run_trials(
     """Run trials until the budget is spent; gives the reason where it ended before all trials were done.
 
     Raises:
-        ClusterError: Ray cannot be reached, or has no CPU or GPU.
+        ConfigError: a budget in money where no GPU is used.
+        ClusterError: Ray cannot be reached, or has no CPU, or no GPU for `device: cuda`.
 
     """
     config = study.config
@@ -163,20 +171,36 @@ def run_trials(
     return ledger.reason
 
 
-def _last_line(error: Exception | None) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "its worker died"
+def _reason_of(trial: RayTrial) -> str:
+    """Why a worker failed: Tune keeps that in files only, and its `get_error` looks where they are copied to later."""
+    pickled, text = (None if place is None else Path(place) for place in (trial.pickled_error_file, trial.error_file))
+    if pickled is not None and pickled.is_file():
+        error = cloudpickle.loads(pickled.read_bytes())
+        if isinstance(error, RayTaskError):
+            return " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+        return _last_line(str(error))
+    return _last_line(text.read_text(encoding="utf-8")) if text is not None and text.is_file() else DIED
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else DIED
 
 
 def _layout(config: TuneConfig, use_gpu: bool) -> tuple[dict[str, float], int, float]:
     """What a trial takes, how many run at once, and the GPUs that are paid for."""
     found = ray.cluster_resources()
     num_cpus, num_gpus = int(found.get("CPU", 0)), float(found.get("GPU", 0))
+    if num_cpus < 1:
+        raise ClusterError("the Ray cluster has no CPU for a trial; start nodes with CPUs")
+    raw = config.target.raw
+    if raw.get("train", raw).get("device") == "cuda" and not num_gpus:
+        raise ClusterError("train.device: cuda, but the Ray cluster has no GPU; set train.device: auto or cpu")
+    if config.budget.usd is not None and not (use_gpu and num_gpus):
+        raise ConfigError("budget.usd: is for GPUs, and trials have none here; leave it out, or set budget.hours")
     if use_gpu and num_gpus:
         at_once = config.max_concurrent or max(1, int(num_gpus * config.trials_per_gpu))
         return {"cpu": 1, "gpu": 1 / config.trials_per_gpu}, at_once, num_gpus
-    if num_cpus < 1:
-        raise ClusterError("the Ray cluster has no CPU for a trial; start nodes with CPUs")
     return {"cpu": 1}, config.max_concurrent or num_cpus, 0.0
 
 
@@ -187,6 +211,21 @@ def _scheduler(config: TuneConfig, num_steps: int) -> TrialScheduler:
         return FIFOScheduler()
     if isinstance(config.pruner, AshaPruner):
         grace = min(config.pruner.grace, num_steps)
-        return AsyncHyperBandScheduler(**common, max_t=num_steps, grace_period=grace, reduction_factor=config.pruner.reduction)
+        # Trials say themselves when they end: where epochs are searched, some have more steps than others.
+        rungs: dict[str, Any] = {"max_t": num_steps, "grace_period": grace, "stop_last_trials": False}
+        return AsyncHyperBandScheduler(**common, **rungs, reduction_factor=config.pruner.reduction)
     assert isinstance(config.pruner, MedianPruner)
-    return MedianStoppingRule(**common, grace_period=config.pruner.grace, min_samples_required=config.pruner.min_trials)
+    # It never pauses trials: one that is paused begins anew.
+    common |= {"grace_period": config.pruner.grace, "min_samples_required": config.pruner.min_trials, "min_time_slice": math.inf}
+    return _MedianStoppingRule(**common)
+
+
+class _MedianStoppingRule(MedianStoppingRule):
+    """Of scores that are undefined Ray's own takes the first for the best of a trial, and ends it."""
+
+    def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
+        """Whether the trial goes on; nothing is known of it while its score is undefined."""
+        if not math.isfinite(result[OBJECTIVE]):
+            return TrialScheduler.CONTINUE
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        return decision

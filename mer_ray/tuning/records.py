@@ -1,5 +1,7 @@
 """What a study says of its trials, without Optuna."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -60,6 +62,11 @@ def pareto_front(records: Sequence[TrialRecord], directions: dict[str, str]) -> 
 
 
 def repeated_failure(records: Sequence[TrialRecord], times: int) -> str | None:
-    """The reason that failed trials have in common, where as many as `times` have it."""
+    """The reason that failed trials have in common, where as many as `times` have it but for numbers: epochs, folds, processes."""
     reasons = [record.reason for record in records if record.state == "failed" and record.reason]
-    return next((reason for reason in dict.fromkeys(reasons) if reasons.count(reason) >= times), None)
+    counts = Counter(map(_without_numbers, reasons))
+    return next((reason for reason in reasons if counts[_without_numbers(reason)] >= times), None)
+
+
+def _without_numbers(reason: str) -> str:
+    return re.sub(r"\b(?=\w*\d)[0-9a-f]{8,}\b|\d+(\.\d+)?(e[+-]?\d+)?", "#", reason)

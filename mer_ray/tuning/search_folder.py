@@ -27,6 +27,8 @@ from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.records import TrialRecord
 
 WRITE_ANEW = "delete search.json and write it again with `mer-ray tune CONFIG --resume`"
+# What readers of search.json rely on.
+FACTS = ("name", "objectives", "counts", "best", "final", "start", "encoders", "dimensions", "importances", "spent")
 TRIALS_SCHEMA = pa.schema(
     [
         ("number", pa.int32()),
@@ -38,6 +40,7 @@ TRIALS_SCHEMA = pa.schema(
         ("curve", pa.string()),
         ("seconds", pa.float64()),
         ("reason", pa.string()),
+        ("stands_for", pa.int32()),
     ]
 )
 
@@ -93,6 +96,9 @@ class SearchFolder:
             found: dict[str, Any] = json.loads(self.facts_path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(f"{self.facts_path}: not valid JSON ({error}); delete it and go on with --resume") from error
+        lacking = [name for name in FACTS if not isinstance(found, dict) or name not in found]
+        if lacking:
+            raise RunError(f"{self.facts_path}: not of a search of this version, it lacks {lacking[0]!r}; {WRITE_ANEW}")
         return found
 
     def write_trials(self, records: Sequence[TrialRecord]) -> None:
@@ -108,6 +114,7 @@ class SearchFolder:
                 "curve": json.dumps(list(record.curve.items())),
                 "seconds": record.seconds,
                 "reason": record.reason,
+                "stands_for": record.stands_for,
             }
             for record in records
         ]
@@ -133,4 +140,5 @@ class SearchFolder:
 def _to_record(row: dict[str, Any]) -> TrialRecord:
     parsed = {name: json.loads(row[name]) for name in ("values", "params", "inputs", "scores")}
     curve = {int(step): float(score) for step, score in json.loads(row["curve"])}
-    return TrialRecord(number=row["number"], state=row["state"], curve=curve, seconds=row["seconds"], reason=row["reason"], **parsed)
+    plain = {name: row[name] for name in ("number", "state", "seconds", "reason", "stands_for")}
+    return TrialRecord(curve=curve, **plain, **parsed)

@@ -10,18 +10,23 @@ What stands inside an option is drawn only with it. Names of parameters are dott
 label (`model.attention.hidden_dim`), and a subset is one yes or no per element (`inputs.hubert.layers.18`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
 from mer_ray.core.config import Config, nearest, parse_config
 from mer_ray.core.errors import ConfigError
+from mer_ray.core.plugins import TAG
 
 Scalar = str | int | float | bool | None
 # What names an option that is a mapping, the first that it has.
 LABEL_KEYS = ("name", "stream", "encoder")
+# All plug-ins have the same `name`.
+PLUGIN_LABEL_KEYS = ("class", *LABEL_KEYS)
 
 
 class FloatSearch(Config):
@@ -35,7 +40,7 @@ class FloatSearch(Config):
 
     @model_validator(mode="after")
     def _check(self) -> "FloatSearch":
-        _check_range(self.low, self.high, self.log, has_step=self.step is not None)
+        _check_range(self.low, self.high, self.log, self.step)
         return self
 
 
@@ -50,7 +55,7 @@ class IntSearch(Config):
 
     @model_validator(mode="after")
     def _check(self) -> "IntSearch":
-        _check_range(self.low, self.high, self.log, has_step=self.step != 1)
+        _check_range(self.low, self.high, self.log, None if self.step == 1 else self.step)
         return self
 
 
@@ -83,13 +88,21 @@ SEARCHES: dict[str, type[FloatSearch | IntSearch | ChoiceSearch | SubsetSearch]]
 }
 
 
-def _check_range(low: float, high: float, log: bool, has_step: bool) -> None:
+def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
     if low >= high:
         raise ValueError(f"low: {low:g} is not below high: {high:g}")
     if log and low <= 0:
         raise ValueError(f"log: needs low above 0, not {low:g}")
-    if log and has_step:
+    if log and step is not None:
         raise ValueError("step: does not go with log; leave one of them out")
+    if step is not None and not _is_multiple(high - low, step):
+        last = low + step * math.floor((high - low) / step)
+        hint = "lower step" if last == low else f"set high: {last:g}, or another step"
+        raise ValueError(f"step: {high:g} is not {low:g} plus a multiple of {step:g}; {hint}")
+
+
+def _is_multiple(distance: float, step: float) -> bool:
+    return abs(distance / step - round(distance / step)) <= 1e-6
 
 
 @dataclass(frozen=True)
@@ -124,7 +137,7 @@ class Dimension:
             raise ConfigError(f"{self.name}: {value!r} is not a number from {self.low:g} to {self.high:g}")
         elif self.kind == "int" and value != int(value):
             raise ConfigError(f"{self.name}: {value!r} is not a whole number")
-        elif self.step is not None and abs((value - self.low) / self.step - round((value - self.low) / self.step)) > 1e-6:
+        elif self.step is not None and not _is_multiple(value - self.low, self.step):
             raise ConfigError(f"{self.name}: {value!r} is not {self.low:g} plus a multiple of {self.step:g}")
 
 
@@ -142,6 +155,7 @@ class Space:
     raw: Mapping[str, Any]
     tree: Any
     dimensions: dict[str, Dimension]
+    subsets: "dict[str, _Subset]"
 
     @property
     def is_flat(self) -> bool:
@@ -178,24 +192,36 @@ class Space:
         """Known good values as parameters of a trial; a subset may be written as the list of its elements.
 
         Raises:
-            ConfigError: an unknown parameter, or a value that cannot be drawn.
+            ConfigError: an unknown parameter, a value that cannot be drawn, or one that would not act.
 
         """
         expanded: dict[str, Any] = {}
         for name, value in start.items():
-            elements = {key.rpartition(".")[2]: key for key in self.dimensions if key.rpartition(".")[0] == name}
-            if isinstance(value, list) and elements:
-                labels = [str(one) for one in value]
-                unknown = [label for label in labels if label not in elements]
-                if unknown:
-                    raise ConfigError(f"{where}: {name}: {unknown[0]!r} is not among {', '.join(elements)}")
-                expanded |= {key: label in labels for label, key in elements.items()}
+            if name in self.subsets:
+                expanded |= self._expand_subset(where, name, value)
             elif name not in self.dimensions:
-                raise ConfigError(f"{where}: nothing is searched at {name!r}{nearest(name, list(self.dimensions))}")
+                raise ConfigError(f"{where}: nothing is searched at {name!r}{nearest(name, [*self.dimensions, *self.subsets])}")
             else:
-                self._check_at(where, name, value)
-                expanded[name] = value
+                # A list that is an option goes by its label, as everywhere.
+                expanded[name] = _label(value, 0) if isinstance(value, list) else value
+                self._check_at(where, name, expanded[name])
+        acting = set(_acting(self.tree, expanded))
+        idle = next((name for name in expanded if name not in acting), None)
+        if idle is not None:
+            raise ConfigError(f"{where}: {idle}: is drawn only with an option that this setting does not name; name it, or leave this out")
         return expanded
+
+    def _expand_subset(self, where: str, name: str, value: Any) -> dict[str, bool]:
+        subset = self.subsets[name]
+        labels = [str(one) for one in value] if isinstance(value, list) else None
+        if labels is None:
+            raise ConfigError(f"{where}: {name}: {value!r} is not a list of some of {', '.join(subset.labels)}")
+        unknown = next((label for label in labels if label not in subset.labels), None)
+        if unknown is not None:
+            raise ConfigError(f"{where}: {name}: {unknown!r} is not among {', '.join(subset.labels)}")
+        if len(labels) < subset.at_least:
+            raise ConfigError(f"{where}: {name}: {len(labels)} values, where a trial has {subset.at_least} at least; name more of them")
+        return {dimension.name: label in labels for label, (dimension, _) in zip(subset.labels, subset.elements, strict=True)}
 
     def _check_at(self, where: str, name: str, value: Any) -> None:
         try:
@@ -212,6 +238,8 @@ class _Choice:
 
 @dataclass(frozen=True)
 class _Subset:
+    path: str
+    labels: list[str]
     elements: list[tuple[Dimension, Any]]
     at_least: int
 
@@ -234,7 +262,7 @@ def parse_space(raw: Mapping[str, Any], where: str) -> Space:
     tree = _parse(raw, "", False, add, where)
     if not dimensions:
         raise ConfigError(f"{where}: nothing is searched; write {{search: float | int | choice | subset, ...}} in place of a value")
-    return Space(raw, tree, dimensions)
+    return Space(raw, tree, dimensions, {subset.path: subset for subset in _subsets(tree)})
 
 
 def _parse(value: Any, path: str, is_conditional: bool, add: Callable[[Dimension], Dimension], where: str) -> Any:
@@ -268,7 +296,40 @@ def _parse_search(raw: Mapping[str, Any], path: str, is_conditional: bool, add: 
         name = _join(path, str(label))
         dimension = add(Dimension(name, "choice", options=(False, True), is_conditional=is_conditional))
         elements.append((dimension, _parse(item, name, True, add, where)))
-    return _Subset(elements, found.at_least)
+    return _Subset(path, list(map(str, labels)), elements, found.at_least)
+
+
+def _subsets(value: Any) -> Iterator[_Subset]:
+    if isinstance(value, _Subset):
+        yield value
+    for part in _parts(value):
+        yield from _subsets(part)
+
+
+def _acting(value: Any, given: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the parameters that a trial has for sure whose values these are, be they given or not."""
+    if isinstance(value, Dimension):
+        yield value.name
+    elif isinstance(value, _Choice):
+        yield value.dimension.name
+        if value.dimension.name in given:
+            yield from _acting(value.options[given[value.dimension.name]], given)
+    elif isinstance(value, _Subset):
+        for dimension, item in value.elements:
+            yield dimension.name
+            if given.get(dimension.name):
+                yield from _acting(item, given)
+    else:
+        for part in _parts(value):
+            yield from _acting(part, given)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, _Choice):
+        return value.options.values()
+    if isinstance(value, _Subset):
+        return [item for _, item in value.elements]
+    return value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
 
 
 def _join(path: str, step: str) -> str:
@@ -277,16 +338,22 @@ def _join(path: str, step: str) -> str:
 
 def _labels(options: Sequence[Any], path: str, where: str) -> list[Scalar]:
     labels = [_label(option, number) for number, option in enumerate(options)]
-    shown = [str(label) for label in labels]
-    double = next((label for label in shown if shown.count(label) > 1), None)
-    if double is not None:
-        raise ConfigError(f"{where}: {path}: two of its values are called {double!r}; give one a `name` or `stream` of its own")
+    for number, label in enumerate(labels):
+        if not isinstance(label, (str, int, float, bool, NoneType)) or (isinstance(label, float) and not math.isfinite(label)):
+            raise ConfigError(
+                f"{where}: {path}: {label!r} cannot be an option; allowed: text, finite numbers, true, false, null, lists, mappings"
+            )
+        # 1, 1.0 and true are the same to Python and to Optuna.
+        if any(other == label or str(other) == str(label) for other in labels[:number]):
+            hint = "give one a `stream` of its own, or search inside one of them what they differ in"
+            raise ConfigError(f"{where}: {path}: two of its values are called {str(label)!r}; {hint}")
     return labels
 
 
 def _label(option: Any, number: int) -> Scalar:
     if isinstance(option, Mapping):
-        return next((str(option[key]) for key in LABEL_KEYS if isinstance(option.get(key), str)), f"option{number}")
+        keys = PLUGIN_LABEL_KEYS if option.get("name") == TAG else LABEL_KEYS
+        return next((str(option[key]) for key in keys if isinstance(option.get(key), str)), f"option{number}")
     if isinstance(option, list):
         is_plain = option and not any(isinstance(item, (Mapping, list)) for item in option)
         return "+".join(map(str, option)) if is_plain else f"option{number}"
@@ -365,6 +432,8 @@ def _read_item(tree: Any, number: int, values: list[Any], found: dict[str, Any])
 def possible_values(value: Any) -> Iterator[Any]:
     """All plain values that may come to stand in a place, lists by their items."""
     if isinstance(value, Mapping) and "search" in value:
+        if value["search"] == "int":
+            yield from range(value["low"], value["high"] + 1, value.get("step", 1))
         for option in value.get("of", ()):
             yield from possible_values(option)
     elif isinstance(value, list):

@@ -7,13 +7,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.search import Searcher
 from searches import search_config
 from training_corpus import TrainingCorpus, make_corpus
 
-from mer_ray.core.errors import RunError
+from mer_ray.core.errors import ClusterError, ConfigError, RunError
 from mer_ray.training import TrainConfig, train
 from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.draws import to_training
+from mer_ray.tuning.ray_searcher import StudySearcher
+from mer_ray.tuning.ray_study import open_study
+from mer_ray.tuning.ray_tuner import _scheduler
 from mer_ray.tuning.search_data import read_search_data
 from mer_ray.tuning.trial import run_trial
 from mer_ray.tuning.tune import SearchSummary, tune
@@ -164,3 +169,78 @@ def test_a_search_on_splits_scores_dev_by_the_best_epoch_as_the_run_does(corpus,
     assert scores["dev"]["mean"]["weighted_f1"] == pytest.approx(summary.facts["best"]["values"]["weighted_f1"], abs=1e-6)
     assert summary.facts["final"]["split"] == "test"
     assert to_training(yaml.safe_load((config.out / "best.yaml").read_text())).protocol.name == "splits"
+
+
+def test_trials_of_more_steps_than_were_foreseen_run_to_their_end(corpus):
+    # Where epochs are searched.
+    rule = _scheduler(search_config(corpus, "steps", pruner={"name": "asha"}), 2)
+    trial = RayTrial("x", stub=True)
+    rule.on_trial_add(None, trial)
+
+    assert [rule.on_trial_result(None, trial, {"step": step, "objective": 0.5}) for step in (1, 2, 3, 4)] == ["CONTINUE"] * 4
+
+
+def test_a_search_that_failures_stopped_goes_on_when_it_is_resumed(corpus, ray_cluster):
+    train = {"learning_rate": {"search": "choice", "of": [1e30, 2e30]}, "gradient_clip": None, "model": {"name": "early_fusion"}}
+    config = search_config(corpus, "fail_again", train=train, budget={"trials": 40}, max_same_failures=2, max_concurrent=1)
+    for wanted in (2, 4):
+        with pytest.raises(RunError, match="2 trials failed alike"):
+            tune(config.model_copy(update={"resume": True}))
+        assert len(read_trials(config.out)) == wanted
+
+
+def test_the_median_neither_pauses_trials_nor_ends_those_whose_score_is_undefined(corpus):
+    config = search_config(corpus, "median", pruner={"name": "median", "min_trials": 1}, max_concurrent=2)
+    rule = _scheduler(config, 4)
+    trials = [RayTrial("x", stub=True) for _ in range(3)]
+
+    def after(trial, step, score):
+        return rule.on_trial_result(None, trial, {"step": step, "objective": score})
+
+    assert [after(trials[0], step, 0.5) for step in (1, 2)] == ["CONTINUE", "CONTINUE"]
+    assert [after(trials[1], step, score) for step, score in ((1, float("nan")), (2, 0.6))] == ["CONTINUE", "CONTINUE"]
+    assert after(trials[2], 1, 0.4) == "STOP"
+
+
+def test_draws_that_cannot_be_trained_count_for_the_budget(tmp_path):
+    config = search_config(TrainingCorpus(tmp_path, []), budget={"trials": 3}, sampler={"name": "random"})
+
+    def refuse(drawn):
+        raise ConfigError(f"not {drawn['learning_rate']}")
+
+    with open_study(config, config.space, "same") as study:
+        searcher = StudySearcher(study, refuse, lambda: False)
+
+        assert searcher.suggest("trial") == Searcher.FINISHED
+        assert [record.state for record in study.records()] == ["failed"] * 3
+
+
+def test_money_is_no_budget_without_gpus(corpus, ray_cluster):
+    config = search_config(corpus, "money", budget={"trials": 2, "usd": 1}, price_per_gpu_hour=2.0)
+
+    with pytest.raises(ConfigError, match=r"budget.usd: is for GPUs, and trials have none here"):
+        tune(config)
+
+
+def test_trials_on_gpus_need_one(corpus, ray_cluster):
+    with pytest.raises(ClusterError, match=r"train.device: cuda, but the Ray cluster has no GPU"):
+        tune(search_config(corpus, "gpus", train={"device": "cuda"}))
+
+
+def test_trials_whose_worker_fails_or_dies_keep_the_reason(corpus, ray_cluster, tmp_path):
+    text = (Path(__file__).parents[1] / "plugins" / "mean_model.py").read_text()
+    model = {"name": "plugin", "file": str(tmp_path / "model.py")}
+    reasons = {"raise KeyError('no such stream')": r"KeyError: 'no such stream'", "import os; os._exit(3)": r"worker.*(died|exit)"}
+    for number, (fault, wanted) in enumerate(reasons.items()):
+        begin = f"if 'ray::' in open('/proc/self/cmdline').read(): {fault}"
+        fails = text.replace("-> Predictions:\n", f"-> Predictions:\n        {begin}\n")
+        (tmp_path / "model.py").write_text(fails)
+        train = {"allow_plugins": True, "model": {**model, "class": "MeanConfig"}}
+        config = search_config(corpus, f"worker_{number}", train=train, max_failures=0, budget={"trials": 1})
+
+        with pytest.raises(RunError, match="no trial is complete"):
+            tune(config)
+
+        (trial,) = read_trials(config.out)
+        assert trial["state"] == "failed"
+        assert re.search(wanted, trial["reason"])

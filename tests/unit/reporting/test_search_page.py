@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mer_ray.reporting import ReportConfig
 from mer_ray.reporting.search_page import build_search_tables, write_search_page
 from mer_ray.reporting.search_report import is_search, search_page_path, write_search_report
 from mer_ray.reporting.search_trials import order_trials
+from mer_ray.reporting.search_values import is_layer, parameter_title
 from mer_ray.tuning.records import TrialRecord
 
 SEARCH = (
@@ -155,6 +157,38 @@ def test_texts_are_escaped(tmp_path: Path) -> None:
 )
 def test_the_gain_is_called_what_it_is(changes: dict[str, Any], expected: str) -> None:
     assert tables_of(SEARCH, **changes)["headline"][-1] == expected
+
+
+def test_a_known_setting_that_failed_is_not_called_the_best() -> None:
+    failing = [failed(0, "the loss is nan"), complete(1, 0.5)]
+    # Killed while it ran, the first setting was tried again as trial 3.
+    again = [complete(2, 0.5), replace(complete(3, 0.6), stands_for=0)]
+
+    assert tables_of(failing, start=None)["headline"][-1] == (
+        "The first known setting failed, so there is nothing to compare it with: the loss is nan."
+    )
+    assert tables_of(again, start=None)["headline"][-1] == "It is the first known setting itself: the search found nothing better."
+    assert tables_of(again[:1], start=None)["headline"][-1].startswith("The first known setting was not tried to its end")
+
+
+def test_a_folder_keeps_which_trial_stands_for_another(tmp_path: Path) -> None:
+    folder = write_search(tmp_path, [replace(complete(3, 0.6), stands_for=0)])
+
+    assert [record.stands_for for record in folder.read_trials()] == [0]
+
+
+@pytest.mark.parametrize(("text", "message"), [("[]", "lacks 'name'"), ('{"name": "x"}', "lacks 'objectives'"), ("{", "not valid JSON")])
+def test_facts_of_something_else_are_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    folder = write_search(tmp_path, SEARCH)
+    folder.facts_path.write_text(text)
+
+    with pytest.raises(RunError, match=message):
+        folder.read_facts()
+
+
+def test_layers_with_dots_in_their_names_are_layers() -> None:
+    assert is_layer("inputs.resnet.layers.blocks.3.norm", {"options": [False, True]})
+    assert parameter_title("inputs.resnet.layers.blocks.3.norm") == "resnet blocks.3.norm"
 
 
 def test_a_search_that_still_rose_says_so() -> None:

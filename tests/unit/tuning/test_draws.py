@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from searches import search_config
 from training_corpus import TrainingCorpus
 
+from mer_ray.core.config import identity_of
 from mer_ray.tuning.draws import settle_record
 from mer_ray.tuning.records import TrialRecord
 from mer_ray.tuning.space import parse_space
@@ -76,6 +77,10 @@ def test_a_trial_that_still_runs_stays_as_it_is() -> None:
         ({}, {"budget": {"usd": 5}}, "budget.usd: needs price_per_gpu_hour"),
         ({}, {"storage": "mysql://host"}, "'mysql://host': allowed: journal:PATH, sqlite:PATH, postgresql://"),
         ({}, {"storage": "postgresql://me:secret@host/db", "study": "s"}, "holds a password"),
+        ({}, {"storage": "postgresql://me:se/cret@host/db", "study": "s"}, "holds a password"),
+        ({}, {"storage": "postgresql://me@host/db?password=secret", "study": "s"}, "holds a password"),
+        ({}, {"final_seeds": [1, 1]}, "names one twice"),
+        ({}, {"final_seeds": [2**31]}, "less than or equal to 2147483647"),
         ({}, {"storage": "postgresql://me@host/db"}, "study: a database holds many searches; name this one"),
     ],
 )
@@ -87,3 +92,28 @@ def test_what_cannot_be_searched_is_told_when_the_config_is_read(
         search_config(TrainingCorpus(tmp_path, []), train={**train, **({"values": []} if "train.values" in more else {})}, **changes)
 
     assert message in str(caught.value)
+
+
+def test_a_search_is_the_same_elsewhere_and_with_plug_ins_of_the_same_content(tmp_path: Path) -> None:
+    def identity(folder: str, text: str, **train: object) -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        file = tmp_path / folder / "mean.py"
+        file.write_text(text)
+        plugin = {"name": "plugin", "file": str(file), "class": "MeanConfig"}
+        model = {"search": "choice", "of": [{"name": "early_fusion"}, plugin]}
+        return identity_of(search_config(TrainingCorpus(tmp_path / folder, []), train={"model": model, "allow_plugins": True, **train}))
+
+    text = (Path(__file__).parents[2] / "plugins" / "mean_model.py").read_text()
+
+    assert identity("here", text) == identity("there", text, precision="float32")
+    assert identity("here", text) != identity("here", text + "# changed\n")
+    assert identity("here", text) != identity("here", text, epochs=4)
+
+
+def test_a_start_that_is_read_from_a_file_is_what_the_file_says(tmp_path: Path) -> None:
+    def identity(name: str, rate: float) -> str:
+        (tmp_path / name).write_text(f"learning_rate: {rate}\n")
+        return identity_of(search_config(TrainingCorpus(tmp_path, []), starts=[{"config": str(tmp_path / name)}]))
+
+    assert identity("one.yaml", 0.002) == identity("other.yaml", 0.002)
+    assert identity("one.yaml", 0.003) != identity("other.yaml", 0.002)

@@ -41,3 +41,17 @@ def test_a_reason_that_comes_again_and_again_is_told() -> None:
 
     assert repeated_failure(failed, 2) == "a"
     assert repeated_failure(failed, 3) is None
+
+
+def test_reasons_that_differ_by_numbers_alone_are_the_same() -> None:
+    reasons = [
+        "fold 1, seed 0, epoch 3: the loss is nan; lower learning_rate (now 1e+30)",
+        "fold 2, seed 0, epoch 14: the loss is nan; lower learning_rate (now 2.5e+30)",
+        "worker died: pid 41, actor 6d6f0e8b01000000",
+        "worker died: pid 4711, actor ffff0e8b01000000",
+    ]
+    failed = [TrialRecord(number, "failed", {}, reason=reason) for number, reason in enumerate(reasons)]
+
+    assert repeated_failure(failed[:2], 2) == reasons[0]
+    assert repeated_failure(failed[2:], 2) == reasons[2]
+    assert repeated_failure(failed[1:3], 2) is None

@@ -1,3 +1,5 @@
+from datetime import date
+
 import pytest
 
 from mer_ray.core.errors import ConfigError
@@ -74,6 +76,12 @@ def test_elements_of_a_subset_may_hold_searched_values_of_their_own() -> None:
         ({"search": "float", "lo": 1, "high": 4}, "x.lo: unknown key; did you mean 'low'?"),
         ({"search": "choice", "of": [1]}, "x.of"),
         ({"search": "choice", "of": [{"name": "a"}, {"name": "a"}]}, "x: two of its values are called 'a'"),
+        ({"search": "choice", "of": [0, False]}, "x: two of its values are called 'False'"),
+        ({"search": "choice", "of": [1, 1.0]}, "x: two of its values are called '1.0'"),
+        ({"search": "choice", "of": [float("nan"), 1]}, "x: nan cannot be an option"),
+        ({"search": "choice", "of": [date(2024, 1, 1), 1]}, "x: datetime.date(2024, 1, 1) cannot be an option"),
+        ({"search": "int", "low": 32, "high": 100, "step": 32}, "step: 100 is not 32 plus a multiple of 32; set high: 96"),
+        ({"search": "float", "low": 0, "high": 1, "step": 5}, "step: 1 is not 0 plus a multiple of 5; lower step"),
         ({"search": "subset", "of": [1, 2], "at_least": 3}, "at_least: 3 of 2 values"),
         (3, "nothing is searched"),
     ],
@@ -107,6 +115,10 @@ def test_known_good_settings_are_checked_and_lists_stand_for_subsets() -> None:
         ({"model.attention.hidden": 20}, "starts.0: model.attention.hidden: 20 is not 16 plus a multiple of 16"),
         ({"inputs.hubert.layers": ["l9"]}, "starts.0: inputs.hubert.layers: 'l9' is not among l1, l2, l3"),
         ({"inputs.hubert.layers.l1": 1}, "starts.0: inputs.hubert.layers.l1: 1 is not among False, True"),
+        ({"inputs.hubert.layers": "l1"}, "starts.0: inputs.hubert.layers: 'l1' is not a list of some of l1, l2, l3"),
+        ({"inputs.hubert.layers": []}, "starts.0: inputs.hubert.layers: 0 values, where a trial has 1 at least"),
+        ({"model": "tfn", "model.attention.hidden": 16}, "starts.0: model.attention.hidden: is drawn only with an option"),
+        ({"model.attention.hidden": 16}, "starts.0: model.attention.hidden: is drawn only with an option"),
     ],
 )
 def test_a_known_good_setting_that_cannot_be_drawn_is_refused(start: dict[str, object], message: str) -> None:
@@ -116,10 +128,29 @@ def test_a_known_good_setting_that_cannot_be_drawn_is_refused(start: dict[str, o
     assert str(caught.value).startswith(message)
 
 
+def test_known_good_settings_name_layers_with_dots_and_options_that_are_lists() -> None:
+    layers = {"search": "subset", "of": ["blocks.3", "blocks.4"]}
+    structures = {"search": "choice", "of": [["flat"], ["flat", "deep"]]}
+    space = parse_space({"layers": layers, "structures": structures}, "train")
+
+    assert space.expand_start({"layers": ["blocks.4"], "structures": ["flat", "deep"]}, "starts.0") == {
+        "layers.blocks.3": False,
+        "layers.blocks.4": True,
+        "structures": "flat+deep",
+    }
+
+
+def test_plug_ins_in_a_choice_go_by_their_class() -> None:
+    plugins = [{"name": "plugin", "file": "mine.py", "class": name} for name in ("MeanConfig", "SumConfig")]
+
+    assert parse_space({"model": {"search": "choice", "of": plugins}}, "train").dimensions["model"].options == ("MeanConfig", "SumConfig")
+
+
 def test_all_values_that_may_come_to_stand_in_a_place_are_found() -> None:
     layers = {"search": "choice", "of": ["all", {"search": "subset", "of": [1, 2]}]}
 
     assert list(possible_values(layers)) == ["all", 1, 2]
+    assert list(possible_values([{"search": "int", "low": 2, "high": 8, "step": 3}])) == [2, 5, 8]
     assert [one["encoder"] for one in find_mappings(RAW, "encoder")] == ["hubert"]
 
 

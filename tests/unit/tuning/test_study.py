@@ -1,11 +1,19 @@
 """The study as the only truth: real storages, no Ray."""
 
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import optuna
+import psutil
 import pytest
+from optuna.storages import RDBStorage
+from optuna.storages.journal import JournalFileSymlinkLock
+from optuna.trial import TrialState
 from searches import search_config
 from training_corpus import TrainingCorpus
 
@@ -153,6 +161,128 @@ def test_a_journal_with_half_a_line_goes_on(tmp_path: Path) -> None:
         records = study.records()
 
     assert [record.state for record in records] == ["complete", "complete"]
+
+
+@pytest.mark.parametrize("content", ["precious, without an end", "lines\nof another\n", '{"a": 1}\n'])
+def test_a_file_that_is_no_journal_stays_as_it_is(tmp_path: Path, content: str) -> None:
+    config = study_config(tmp_path, "journal")
+    (tmp_path / "study.journal").write_text(content)
+
+    with pytest.raises(RunError, match="is no journal of Optuna; name another file"), open_study(config, config.space, "same"):
+        pass
+
+    assert (tmp_path / "study.journal").read_text() == content
+
+
+def test_a_damaged_journal_is_one_clear_line(tmp_path: Path) -> None:
+    config = study_config(tmp_path, "journal", resume=True)
+    with open_study(config, config.space, "same") as study:
+        run_some(study, 1)
+    journal = tmp_path / "study.journal"
+    journal.write_bytes(journal.read_bytes()[:60] + b"\n" + journal.read_bytes()[60:])
+
+    with pytest.raises(RunError, match=r"study.journal: is damaged"), open_study(config, config.space, "same"):
+        pass
+
+
+@pytest.mark.parametrize("storage", ["journal:{}", "journal:{}/file/study", "sqlite:{}/file/study"])
+def test_a_storage_that_cannot_be_written_is_one_clear_line(tmp_path: Path, storage: str) -> None:
+    (tmp_path / "file").write_text("")
+    config = study_config(tmp_path).model_copy(update={"storage": storage.format(tmp_path)})
+
+    with pytest.raises(RunError, match=r"cannot be used \(.*\); name a file"), open_study(config, config.space, "same"):
+        pass
+
+
+def test_a_second_search_waits_for_a_line_that_is_being_written(tmp_path: Path) -> None:
+    config = study_config(tmp_path, "journal", resume=True)
+    with open_study(config, config.space, "same") as study:
+        run_some(study, 1)
+    journal = tmp_path / "study.journal"
+    whole = journal.read_bytes()
+    last_begins = whole.rstrip(b"\n").rfind(b"\n") + 1
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    journal.write_bytes(whole[: last_begins + 5])
+
+    def end_the_line() -> None:
+        with journal.open("ab") as opened:
+            opened.write(whole[last_begins + 5 :])
+        lock.release()
+
+    writer = threading.Timer(0.2, end_the_line)
+    writer.start()
+    with open_study(config, config.space, "same") as study:
+        records = study.records()
+    writer.join()
+
+    assert [record.state for record in records] == ["complete"]
+    assert journal.read_bytes().startswith(whole)
+
+
+def test_known_good_settings_survive_a_kill_while_they_are_queued_or_drawn(tmp_path: Path) -> None:
+    starts = [{"learning_rate": 0.002, "model": "early_fusion"}, {"learning_rate": 0.003, "model": "early_fusion"}]
+    config = study_config(tmp_path, starts=starts, resume=True)
+    with open_study(config, config.space, "same") as study:
+        # Killed when the first was asked, before anything was drawn; and before the second was queued.
+        study._study._storage.set_trial_state_values(study._study.get_trials()[1]._trial_id, TrialState.FAIL)
+        killed = study._study.ask()
+    assert killed.params == {}
+    with open_study(config, config.space, "same") as study:
+        study.close_stale()
+        (again,) = run_some(study, 1)
+
+    assert (again["learning_rate"], again["model"]) == (0.002, "early_fusion")
+
+
+def test_starts_that_were_not_queued_before_a_kill_are_queued_once(tmp_path: Path) -> None:
+    starts = [{"learning_rate": 0.002}, {"learning_rate": 0.003}]
+    one = study_config(tmp_path, starts=starts[:1])
+    with open_study(one, one.space, "same"):
+        pass
+    both = study_config(tmp_path, starts=starts, resume=True)
+    for _ in range(2):
+        with open_study(both, both.space, "same") as study:
+            pass
+    with open_study(both, both.space, "same") as study:
+        rates = [params["learning_rate"] for params in run_some(study, 3)]
+
+    assert rates[:2] == [0.002, 0.003]
+    assert rates[2] not in rates[:2]
+
+
+def test_a_study_that_was_killed_before_it_knew_its_search_is_taken_over(tmp_path: Path) -> None:
+    config = study_config(tmp_path)
+    with open_study(config, config.space, "same"):
+        pass
+    storage = RDBStorage(f"sqlite:///{config.out}/study.sqlite")
+    optuna.delete_study(study_name="search", storage=storage)
+    optuna.create_study(study_name="search", storage=storage, directions=["maximize"])
+    storage.engine.dispose()
+
+    with open_study(config, config.space, "same") as study:
+        assert len(run_some(study, 1)) == 1
+
+
+def test_a_killed_owner_that_nobody_has_buried_is_dead(tmp_path: Path) -> None:
+    config = study_config(tmp_path, resume=True)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    began = psutil.Process(child.pid).create_time()
+    with open_study(config, config.space, "same") as study:
+        optuna_study = study._study
+        lease = {"owner": "other", "host": socket.gethostname(), "pid": child.pid, "process_began": began, "beat": 0}
+    storage = RDBStorage(f"sqlite:///{config.out}/study.sqlite")
+    optuna.load_study(study_name=optuna_study.study_name, storage=storage).set_user_attr("lease", lease)
+    storage.engine.dispose()
+    with pytest.raises(RunError, match="is being searched by process"), open_study(config, config.space, "same"):
+        pass
+    child.kill()
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+
+    with open_study(config, config.space, "same") as study:
+        assert study.records() == []
+    child.communicate()
 
 
 def test_gaussian_processes_need_every_parameter_in_every_trial(tmp_path: Path) -> None:
