@@ -23,7 +23,7 @@ def main(config_path: str, storage: str, num_trials: str) -> None:
     trials = config.target.read(space.fill(lambda dimension: dimension.low))
 
     def objective(trial: optuna.Trial) -> float:
-        drawn = config.target.parse(space.fill(lambda dimension: suggest(trial, dimension))).model_dump(mode="json")
+        drawn = config.target.parse(space.fill(lambda dimension: suggest(trial, dimension)))
         *_, last = trials.run(drawn)
         return last.scores[config.objectives[0]]
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -81,16 +81,12 @@ def _config(folder: Path, epochs: int) -> TuneConfig:
 
 def _low(config: TuneConfig) -> dict[str, Any]:
     """The draw of the lowest values."""
-    return _checked(config, config.space.fill(lambda dimension: dimension.low))
-
-
-def _checked(config: TuneConfig, drawn: Mapping[str, Any]) -> dict[str, Any]:
-    return config.target.parse(drawn).model_dump(mode="json")
+    return config.space.fill(lambda dimension: dimension.low)
 
 
 def _seconds_of_trial(config: TuneConfig, trials: Trainings) -> float:
     start_s = time.perf_counter()
-    for _ in trials.run(_low(config)):
+    for _ in trials.run(config.target.parse(_low(config))):
         pass
     return time.perf_counter() - start_s
 
@@ -98,7 +94,7 @@ def _seconds_of_trial(config: TuneConfig, trials: Trainings) -> float:
 def _run(config: TuneConfig, trials: Trainings) -> list[TrialRecord]:
     """The trials of a search, without the training of its best."""
     with open_study(config, config.space, "bench") as study:
-        run_trials(study, trials, trials.num_steps(_low(config)), lambda drawn: _checked(config, drawn), use_gpu=False)
+        run_trials(study, trials, trials.num_steps(config.target.parse(_low(config))), config.target.parse, use_gpu=False)
         return study.records()
 
 

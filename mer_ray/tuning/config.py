@@ -13,7 +13,7 @@ from mer_ray.core.plugins import TAG
 from mer_ray.objectives.metrics import EMOTION_METRICS, LOWER_IS_BETTER
 from mer_ray.selftraining.config import SelftrainConfig
 from mer_ray.training.config import LARGEST_SEED, TrainConfig
-from mer_ray.tuning.draws import COSTS
+from mer_ray.tuning.draws import COSTS, sample_draws
 from mer_ray.tuning.space import Space, parse_space
 from mer_ray.tuning.targets import SelftrainTarget, Target, TrainTarget, check_search
 
@@ -130,10 +130,18 @@ class TuneConfig(Config):
             where = f"starts.{number}"
             if set(start) == {CONFIG_START}:
                 path = Path(start[CONFIG_START])
-                found.append(space.read_back(load_yaml(path), f"{where}: {path}"))
+                read = load_yaml(path)
+                found.append(space.read_back(read, f"{where}: {path}", self._defaults_of(read)))
             else:
                 found.append(space.expand_start(start, where))
         return found
+
+    def _defaults_of(self, read: dict[str, Any]) -> dict[str, Any]:
+        """A config with the defaults of its verb; what a config needs and this one lacks says nothing."""
+        sample = next(sample_draws(self.space, self.seed, 1))
+        lent = {key: sample[key] for key in ("manifest", "store", "inputs", "train") if key in sample and key not in read}
+        filled = self.target.parse({**lent, **{key: value for key, value in read.items() if key != "out"}}).model_dump(mode="json")
+        return {key: value for key, value in filled.items() if key not in lent}
 
     @property
     def study_name(self) -> str:
@@ -194,11 +202,6 @@ class TuneConfig(Config):
         except ConfigError as error:
             raise ValueError(str(error)) from error
         return self
-
-    @property
-    def prunes(self) -> bool:
-        """Whether trials may end early."""
-        return self.pruner is not None and len(self.objectives) == 1
 
 
 def _identity_of_raw(config_class: type[Config], raw: dict[str, Any]) -> dict[str, Any]:

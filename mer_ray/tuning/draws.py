@@ -1,6 +1,6 @@
 """From a search's config to a training's: what may be searched, and whether what is drawn can be trained."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,29 @@ def to_training(drawn: Mapping[str, Any], out: Path = NOWHERE) -> TrainConfig:
     return parse_config(TrainConfig, {**drawn, "out": str(out)}, WHERE)
 
 
-def settle_record(record: TrialRecord, space: Space) -> TrialRecord:
-    """A trial with its parameters as they acted, and the layers that it reads of each encoder; one that still runs stays as it is."""
+def settle_record(record: TrialRecord, space: Space, known: Mapping[str, Sequence[str]]) -> TrialRecord:
+    """A trial with its parameters as they acted, and the layers that it reads of each encoder; one that still runs stays as it is.
+
+    `known`: the layers of each encoder in order, for those that are named by number.
+    """
     if not record.is_finished:
         return record
     params = space.settle(record.params)
     inputs: dict[str, list[str]] = {}
     for stream in find_mappings(space.fill(lambda dimension: params[dimension.name]), "encoder"):
-        layers = stream.get("layers", "all")
-        seen = inputs.setdefault(str(stream["encoder"]), [])
-        seen += [name for name in ([layers] if isinstance(layers, str) else map(str, layers)) if name not in seen]
+        encoder, layers = str(stream["encoder"]), stream.get("layers", "all")
+        seen = inputs.setdefault(encoder, [])
+        seen += [
+            name
+            for name in ([layers] if isinstance(layers, str) else [_layer_name(one, known[encoder]) for one in layers])
+            if name not in seen
+        ]
     return replace(record, params=params, inputs=inputs)
+
+
+def _layer_name(layer: str | int, known: Sequence[str]) -> str:
+    """A number beyond the layers stays as it is: that trial failed by it."""
+    return known[layer] if isinstance(layer, int) and -len(known) <= layer < len(known) else str(layer)
 
 
 def sample_draws(space: Space, seed: int, count: int) -> Iterator[dict[str, Any]]:

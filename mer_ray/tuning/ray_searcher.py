@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import Trial
 from ray.tune.search import Searcher
 
+from mer_ray.core.config import Config
 from mer_ray.core.errors import ConfigError
 from mer_ray.tuning.ray_study import SearchStudy
 from mer_ray.tuning.ray_trainable import DRAWN, FAILURE, FINISHED, FIRST_OBJECTIVE, OBJECTIVE, SCORES, SECONDS, STEP
@@ -19,7 +20,7 @@ from mer_ray.tuning.ray_trainable import DRAWN, FAILURE, FINISHED, FIRST_OBJECTI
 class StudySearcher(Searcher):
     """`check` refuses a drawn config that cannot be trained; such trials fail at once, with the reason."""
 
-    def __init__(self, study: SearchStudy, check: Callable[[dict[str, Any]], dict[str, Any]], must_stop: Callable[[], bool]) -> None:
+    def __init__(self, study: SearchStudy, check: Callable[[dict[str, Any]], Config], must_stop: Callable[[], bool]) -> None:
         super().__init__(metric=OBJECTIVE, mode="max" if study.config.directions[0] == "maximize" else "min")
         self._study, self._check, self._must_stop = study, check, must_stop
         self._trials: dict[str, Trial] = {}

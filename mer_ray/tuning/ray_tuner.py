@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.stopper import Stopper
 
+from mer_ray.core.config import Config
 from mer_ray.core.errors import ClusterError, ConfigError
 from mer_ray.core.ray_session import ray_session
 from mer_ray.tuning.config import AshaPruner, MedianPruner, TuneConfig
@@ -119,9 +120,7 @@ class Watcher(tune.Callback):
         self._view.update(self._study.records(), self._ledger.seconds, self._ledger.gpu_seconds)
 
 
-def run_trials(
-    study: SearchStudy, trials: Trials, num_steps: int, check: Callable[[dict[str, Any]], dict[str, Any]], use_gpu: bool
-) -> str | None:
+def run_trials(study: SearchStudy, trials: Trials, num_steps: int, check: Callable[[dict[str, Any]], Config], use_gpu: bool) -> str | None:
     """Run trials until the budget is spent; gives the reason where it ended before all trials were done.
 
     Raises:

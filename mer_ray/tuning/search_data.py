@@ -53,6 +53,11 @@ class SearchData:
         return digest_of([self.clips.digest(), features])
 
     @property
+    def layers(self) -> dict[str, list[str]]:
+        """The names of each encoder's layers, in order."""
+        return {name: list(record.layers) for name, record in self.records.items()}
+
+    @property
     def num_bytes(self) -> int:
         """What the features take in memory."""
         arrays = [array for one in self.features.values() for array in _arrays(one).values()]

@@ -4,7 +4,7 @@
 <out>/study.sqlite                   all trials, unless the storage is elsewhere
 <out>/trials.parquet                 a row per trial: state, values, parameters as they acted, layers read, seconds, reason
 <out>/best.yaml                      the best trial as a config of `train`
-<out>/best/, <out>/start/            the run of the best, and of the first start, with the final seeds
+<out>/runs/trial<number>/            the run of the best, and of the first start, with the final seeds
 <out>/search.json                    what came out (its existence means the search is complete)
 <out>/report.html                    the page about it, made from search.json and trials.parquet
 """

@@ -173,8 +173,10 @@ class Space:
         _fill(self.tree, lambda dimension: params[dimension.name], joined)
         return {**params, **dict.fromkeys(joined, True)}
 
-    def read_back(self, config: Mapping[str, Any], where: str) -> dict[str, Any]:
-        """The parameters that give a config its values, as far as it says them; those of others are drawn.
+    def read_back(self, config: Mapping[str, Any], where: str, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The parameters that give a config its values, as far as it, or else the `defaults`, say them; those of others are drawn.
+
+        A default that cannot be drawn is none.
 
         Raises:
             ConfigError: none of its values stands where something is searched, or one cannot be drawn.
@@ -186,7 +188,16 @@ class Space:
             raise ConfigError(f"{where}: has no value where something is searched: {', '.join(self.dimensions)}")
         for name, value in found.items():
             self._check_at(where, name, value)
-        return found
+        more: dict[str, Any] = {}
+        _read_back(self.tree, defaults or {}, more)
+        return {name: value for name, value in more.items() if self._can_draw(name, value)} | found
+
+    def _can_draw(self, name: str, value: Any) -> bool:
+        try:
+            self.dimensions[name].check(value)
+        except ConfigError:
+            return False
+        return True
 
     def expand_start(self, start: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Known good values as parameters of a trial; a subset may be written as the list of its elements.

@@ -13,7 +13,7 @@ from mer_ray.training.config import FoldsProtocol, TrainConfig
 from mer_ray.tuning.draws import COSTS, NOWHERE, sample_draws, to_training
 from mer_ray.tuning.final import FinalRun, selftrain_finally, train_finally
 from mer_ray.tuning.search_data import read_search_data
-from mer_ray.tuning.space import parse_space
+from mer_ray.tuning.space import find_mappings, parse_space
 from mer_ray.tuning.trials import Selftrainings, Trainings
 
 # Enough that most mistakes in options of a choice show before a search starts.
@@ -55,6 +55,8 @@ class TrainTarget:
         if not isinstance(sample.protocol, FoldsProtocol) and sample.protocol.dev is None:
             raise ConfigError("train: protocol.dev: required; trials are scored on it")
         allowed = (*metric_names(sample.values), *COSTS)
+        if not isinstance(sample.protocol, FoldsProtocol) and not sample.protocol.test:
+            raise ConfigError("train: protocol.test: required; name the split that judges the best")
         unknown = next((name for name in objectives if name not in allowed), None)
         if unknown is not None:
             raise ConfigError(f"objectives: {unknown!r} is not a metric of this task; allowed: {', '.join(allowed)}")
@@ -140,12 +142,25 @@ def check_search(target: Target, starts: Sequence[Mapping[str, Any]], objectives
     fixed = next((name for name in space.dimensions if any(name == key or name.startswith(f"{key}.") for key in target.fixed)), None)
     if fixed is not None:
         raise ConfigError(f"{target.where}: {fixed}: is the same for all trials, and cannot be searched")
+    for place in find_mappings(target.raw, "encoder"):
+        _refuse_empty_inputs(place, target.where)
     samples = list(sample_draws(space, seed, NUM_SAMPLES))
     for drawn in samples:
         target.parse(drawn)
     for number, start in enumerate(starts):
         space.expand_start(start, f"starts.{number}")
     target.check_sample(samples[0], objectives)
+
+
+def _refuse_empty_inputs(place: Mapping[str, Any], where: str) -> None:
+    layers = place.get("layers")
+    if isinstance(place["encoder"], Mapping):
+        raise ConfigError(f"{where}: inputs: encoder: search whole inputs: {{search: choice, of: [{{encoder: a}}, {{encoder: b}}]}}")
+    if isinstance(layers, Mapping) and layers.get("at_least") == 0:
+        raise ConfigError(
+            f"{where}: inputs: {place['encoder']}: layers: at_least: 0 would leave an input without layers; search over the inputs: "
+            "{search: subset, of: [{encoder: ...}]}"
+        )
 
 
 def _refuse_several_workers(training: TrainConfig, where: str) -> None:

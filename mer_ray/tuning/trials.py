@@ -1,10 +1,10 @@
 """What a search runs: trainings, or self-trainings, on data that is read once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from mer_ray.core.config import digest_of
+from mer_ray.core.config import Config, digest_of
+from mer_ray.core.errors import RunError
 from mer_ray.selftraining.config import SelftrainConfig
 from mer_ray.selftraining.fitted import fit_in_memory
 from mer_ray.selftraining.loading import selftrain_data
@@ -12,6 +12,7 @@ from mer_ray.selftraining.rounds import Round, best_round, rounds_of
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.data_checks import check_fit
+from mer_ray.training.protocol import partitions
 from mer_ray.training.training_data import TrainingData
 from mer_ray.training.worker import Worker, choose_device, make_worker
 from mer_ray.tuning.search_data import SearchData
@@ -24,18 +25,17 @@ class Trainings:
 
     data: SearchData
 
-    def run(self, drawn: Mapping[str, Any]) -> Iterator[TrialStep]:
+    def run(self, drawn: Config) -> Iterator[TrialStep]:
         """As `run_trial`."""
         config = TrainConfig.model_validate(drawn)
         return run_trial(config, self.data.of(config))
 
-    def num_steps(self, drawn: Mapping[str, Any]) -> int:
+    def num_steps(self, drawn: Config) -> int:
         """Folds, or reports."""
-        config = TrainConfig.model_validate(drawn)
-        return num_steps(config, self.data.of(config))
+        return num_steps(TrainConfig.model_validate(drawn), self.data.clips)
 
-    def check(self, drawn: Mapping[str, Any]) -> None:
-        """Refuse a config that these data cannot train.
+    def check(self, drawn: Config) -> None:
+        """Refuse a config that these data cannot train, or whose best no labelled clip could judge.
 
         Raises:
             ConfigError, RunError: as a training.
@@ -44,6 +44,11 @@ class Trainings:
         config = TrainConfig.model_validate(drawn)
         data = self.data.of(config)
         check_fit(config, data, development_partitions(config, data))
+        for partition in partitions(config.protocol, data):
+            if not any(data.is_labelled[rows].any() for rows in partition.test.values()):
+                raise RunError(
+                    f"protocol: no test clip of {', '.join(partition.test)} has a label, so nothing can judge the best; name others"
+                )
 
     def digest(self) -> str:
         """The sha256 (hex) of clips, labels and features."""
@@ -56,7 +61,7 @@ class Selftrainings:
 
     data: SearchData
 
-    def run(self, drawn: Mapping[str, Any]) -> Iterator[TrialStep]:
+    def run(self, drawn: Config) -> Iterator[TrialStep]:
         """As `rounds_of`, with nothing written.
 
         Raises:
@@ -73,11 +78,11 @@ class Selftrainings:
         # Rounds may end before the last one that is allowed.
         yield TrialStep(total, total, {metric: best_round(config, done).dev_score})
 
-    def num_steps(self, drawn: Mapping[str, Any]) -> int:
+    def num_steps(self, drawn: Config) -> int:
         """The teachers' round, and those of the students."""
         return SelftrainConfig.model_validate(drawn).max_rounds + 1
 
-    def check(self, drawn: Mapping[str, Any]) -> None:
+    def check(self, drawn: Config) -> None:
         """Refuse a config that these data cannot train.
 
         Raises:

@@ -1,6 +1,5 @@
 """The verb `tune`: a config with searched values -> a finished search."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,34 +52,29 @@ def tune(config: TuneConfig) -> SearchSummary:
     space = config.space
     folder = SearchFolder(config.out)
     target = config.target
-    sample = next(sample_draws(space, config.seed, 1))
-    trials = target.read(sample)
+    samples = list(sample_draws(space, config.seed, NUM_CHECKED))
+    trials = target.read(samples[0])
     identity = identity_of(config, data=trials.digest())
     if folder.facts_path.is_file() and folder.read_facts()["identity"] == identity and _has_all_trials(folder, config):
         return SearchSummary(folder.root, folder.read_facts(), was_complete=True)
     _check_with_data(config, space, trials)
     config.start_params()
-    with open_study(config, space, identity) as study:
+    shared = target.training(samples[0])
+    # Plug-ins stay those that the search began with, whatever becomes of their files.
+    with shared.same_plugins(), open_study(config, space, identity) as study:
         folder.write_config(config)
-        ended_by = run_trials(
-            study,
-            trials,
-            trials.num_steps(_checked(config, sample)),
-            lambda drawn: _checked(config, drawn),
-            use_gpu=target.training(sample).device != "cpu",
-        )
-        records = [settle_record(record, space) for record in study.records()]
+        num_steps = max(trials.num_steps(target.parse(drawn)) for drawn in samples)
+        ended_by = run_trials(study, trials, num_steps, target.parse, use_gpu=shared.device != "cpu")
+        records = [settle_record(record, space, trials.data.layers) for record in study.records()]
         folder.write_trials(records)
-        importances = study.importances()
-        spent = study.spent
-    best = best_of(records, config.objectives[0])
-    if best is None:
-        raise RunError(f"{config.out}: no trial is complete{f': {ended_by}' if ended_by else ''}; see trials.parquet for their reasons")
-    if ended_by is not None and "failed alike" in ended_by:
-        raise RunError(f"{config.out}: {ended_by}; mend it and go on with --resume")
-    facts = _finish(config, space, trials.data, folder, records, best)
-    facts |= {"identity": identity, "ended_by": ended_by, "importances": importances, "spent": spent}
-    folder.write_facts(facts)
+        best = best_of(records, config.objectives[0])
+        if best is None:
+            raise RunError(f"{config.out}: no trial is complete{f': {ended_by}' if ended_by else ''}; see trials.parquet for their reasons")
+        if ended_by is not None and "failed alike" in ended_by:
+            raise RunError(f"{config.out}: {ended_by}; mend it and go on with --resume")
+        facts = _finish(config, space, trials.data, folder, records, best)
+        facts |= {"identity": identity, "ended_by": ended_by, "importances": study.importances(), "spent": study.spent}
+        folder.write_facts(facts)
     return SearchSummary(folder.root, facts, was_complete=False)
 
 
@@ -114,16 +108,6 @@ def _with_absolute_paths(config: TuneConfig) -> TuneConfig:
     return config.model_copy(update={"out": config.out.resolve(), config.target.where: config.target.absolute()})
 
 
-def _checked(config: TuneConfig, drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """A drawn config with its defaults, as an actor reads it.
-
-    Raises:
-        ConfigError: what its verb would refuse.
-
-    """
-    return config.target.parse(drawn).model_dump(mode="json")
-
-
 def _has_all_trials(folder: SearchFolder, config: TuneConfig) -> bool:
     return bool(sum(folder.read_facts()["counts"].values()) >= config.budget.trials)
 
@@ -133,7 +117,7 @@ def _check_with_data(config: TuneConfig, space: Space, trials: Trials) -> None:
     faults: list[ConfigError | RunError] = []
     for drawn in sample_draws(space, config.seed, NUM_CHECKED):
         try:
-            trials.check(_checked(config, drawn))
+            trials.check(config.target.parse(drawn))
         except (ConfigError, RunError) as error:
             faults.append(error)
     if len(faults) == NUM_CHECKED:
@@ -145,7 +129,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Train the best and the first start anew, compare them on test, and say all that was found."""
     objective = config.objectives[0]
-    chosen, final = _run_again(config, space, best, "best")
+    chosen, final = _run_again(config, space, best)
     folder.write_best(chosen)
     facts = {
         "name": config.study_name,
@@ -166,16 +150,16 @@ def _finish(
     }
     start = next((record for record in records if record.stands_for == 0), None) if config.starts else None
     if start is not None and start.state != "failed" and start.number != best.number:
-        _, started = _run_again(config, space, start, "start")
+        _, started = _run_again(config, space, start)
         gain = compare_runs(started, final, objective)
         facts["start"] = {**_record_facts(start), "final": started.facts(), "gain": dict(gain)}
     return facts
 
 
-def _run_again(config: TuneConfig, space: Space, record: TrialRecord, name: str) -> tuple[dict[str, Any], FinalRun]:
+def _run_again(config: TuneConfig, space: Space, record: TrialRecord) -> tuple[dict[str, Any], FinalRun]:
     """A trial's config with the final seeds, run by its own verb."""
     drawn = space.fill(lambda dimension: record.params[dimension.name])
-    return config.target.finish(drawn, config.final_seeds, config.out / name, config.objectives[0])
+    return config.target.finish(drawn, config.final_seeds, config.out / "runs" / f"trial{record.number}", config.objectives[0])
 
 
 def _encoder_facts(data: SearchData, name: str) -> dict[str, Any]:

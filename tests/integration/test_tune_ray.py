@@ -112,6 +112,17 @@ def test_no_test_clip_reaches_a_trial(searched):
     assert (changed != before).any()
 
 
+def test_a_raised_budget_goes_on_and_may_find_another_best(corpus, ray_cluster):
+    plain = {"sampler": {"name": "random"}, "pruner": None, "final_seeds": [0]}
+    one = tune(search_config(corpus, "raised", budget={"trials": 1}, **plain))
+    more = tune(search_config(corpus, "raised", budget={"trials": 4}, resume=True, **plain))
+
+    assert one.facts["counts"]["complete"] == 1
+    assert more.facts["counts"]["complete"] == 4
+    assert more.facts["best"]["values"]["weighted_f1"] >= one.facts["best"]["values"]["weighted_f1"]
+    assert more.facts["final"]["out"].endswith(f"trial{more.facts['best']['number']}")
+
+
 def test_a_search_that_is_complete_is_returned_at_once(searched):
     config, summary = searched
     again = tune(config.model_copy(update={"resume": True}))
@@ -164,7 +175,7 @@ def test_a_search_on_splits_scores_dev_by_the_best_epoch_as_the_run_does(corpus,
     protocol = {"protocol": {"name": "splits"}, "epochs": 8, "early_stopping": {"patience": 3}}
     config = search_config(corpus, "splits", train=protocol, final_seeds=[0])
     summary = tune(config)
-    scores = json.loads((config.out / "best" / "scores.json").read_text())["splits"]
+    scores = json.loads((Path(summary.facts["final"]["out"]) / "scores.json").read_text())["splits"]
 
     assert scores["dev"]["mean"]["weighted_f1"] == pytest.approx(summary.facts["best"]["values"]["weighted_f1"], abs=1e-6)
     assert summary.facts["final"]["split"] == "test"

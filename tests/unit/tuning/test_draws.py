@@ -12,6 +12,8 @@ from mer_ray.tuning.space import parse_space
 
 HUBERT = {"encoder": "hubert", "layers": {"search": "subset", "of": ["low", "high"]}}
 CLIP = {"encoder": "clip", "layers": {"search": "choice", "of": ["all", [-1, -2]]}}
+LAYERS = {"hubert": ["low", "high"], "clip": ["first", "before", "last"]}
+EMPTY = {"search": "subset", "of": ["low", "high"], "at_least": 0}
 MISTYPED = {"search": "choice", "of": [{"name": "attention", "hiden": 8}, {"name": "tfn"}]}
 SPACE = parse_space({"inputs": {"search": "subset", "of": [HUBERT, CLIP]}, "epochs": 3}, "train")
 
@@ -20,14 +22,16 @@ def test_a_trial_is_told_with_what_acted_and_the_layers_that_it_read() -> None:
     params = {"inputs.hubert": True, "inputs.hubert.layers.low": False, "inputs.hubert.layers.high": False}
     params |= {"inputs.clip": True, "inputs.clip.layers": "-1+-2"}
 
-    settled = settle_record(TrialRecord(0, "complete", params), SPACE)
+    settled = settle_record(TrialRecord(0, "complete", params), SPACE, LAYERS)
 
     assert settled.params == params | {"inputs.hubert.layers.low": True}
-    assert settled.inputs == {"hubert": ["low"], "clip": ["-1", "-2"]}
+    assert settled.inputs == {"hubert": ["low"], "clip": ["last", "before"]}
 
 
 def test_an_encoder_that_was_not_drawn_is_none_of_the_inputs() -> None:
-    settled = settle_record(TrialRecord(0, "failed", {"inputs.hubert": False, "inputs.clip": True, "inputs.clip.layers": "all"}), SPACE)
+    settled = settle_record(
+        TrialRecord(0, "failed", {"inputs.hubert": False, "inputs.clip": True, "inputs.clip.layers": "all"}), SPACE, LAYERS
+    )
 
     assert settled.inputs == {"clip": ["all"]}
 
@@ -39,13 +43,13 @@ def test_streams_of_one_encoder_are_read_together() -> None:
         "train",
     )
 
-    assert settle_record(TrialRecord(0, "complete", {"epochs": 2}), space).inputs == {"hubert": ["low", "high"]}
+    assert settle_record(TrialRecord(0, "complete", {"epochs": 2}), space, LAYERS).inputs == {"hubert": ["low", "high"]}
 
 
 def test_a_trial_that_still_runs_stays_as_it_is() -> None:
     running = TrialRecord(0, "running", {})
 
-    assert settle_record(running, SPACE) is running
+    assert settle_record(running, SPACE, LAYERS) is running
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,9 @@ def test_a_trial_that_still_runs_stays_as_it_is() -> None:
         ({"num_workers": 2}, {}, "train: num_workers: a trial has one worker"),
         ({"protocol": {"name": "folds"}}, {}, "train: protocol.test_folds: required; name the folds that the search never looks at"),
         ({"protocol": {"name": "splits", "dev": None}}, {}, "train: protocol.dev: required; trials are scored on it"),
+        ({"protocol": {"name": "splits", "test": []}}, {}, "train: protocol.test: required; name the split that judges the best"),
+        ({"inputs": [{"encoder": {"search": "choice", "of": ["a", "b"]}}]}, {}, "inputs: encoder: search whole inputs"),
+        ({"inputs": [{"encoder": "tone", "layers": EMPTY}]}, {}, "inputs: tone: layers: at_least: 0 would leave an input without layers"),
         ({"out": "x"}, {}, "train.out: belongs to the search; leave it out here"),
         ({"dropuot": 0.1}, {}, "train: dropuot: unknown key"),
         (

@@ -191,3 +191,15 @@ def test_a_config_whose_values_cannot_be_drawn_is_refused() -> None:
         space.read_back({"learning_rate": 0.5}, "x.yaml")
     with pytest.raises(ConfigError, match=r"x.yaml: has no value where something is searched: learning_rate, model"):
         space.read_back({"epochs": 3}, "x.yaml")
+
+
+def test_defaults_stand_in_for_what_a_config_does_not_say_where_they_can_be_drawn() -> None:
+    space = parse_space(RAW, "train")
+    defaults = {"learning_rate": 0.001, "model": {"name": "attention", "hidden": 500}}
+
+    found = space.read_back({"inputs": [{"encoder": "hubert", "layers": ["l1"]}]}, "x.yaml", defaults)
+
+    assert found["learning_rate"] == 0.001
+    assert found["model"] == "attention"
+    assert "model.attention.hidden" not in found
+    assert found["inputs.hubert.layers.l1"]
