@@ -139,7 +139,7 @@ class TuneConfig(Config):
     def _defaults_of(self, read: dict[str, Any]) -> dict[str, Any]:
         """A config with the defaults of its verb; what a config needs and this one lacks says nothing."""
         sample = next(sample_draws(self.space, self.seed, 1))
-        lent = {key: sample[key] for key in ("manifest", "store", "inputs", "train") if key in sample and key not in read}
+        lent: dict[str, Any] = {key: sample[key] for key in ("manifest", "store", "inputs", "train") if key in sample and key not in read}
         filled = self.target.parse({**lent, **{key: value for key, value in read.items() if key != "out"}}).model_dump(mode="json")
         return {key: value for key, value in filled.items() if key not in lent}
 
