@@ -83,7 +83,7 @@ def _over_groups(outcomes: Sequence[Outcome], seed: int, num_resamples: int, gro
 
 
 def _emotion_over_groups(outcome: Outcome, number_N: Tensor, drawn_RG: npt.NDArray[np.int64]) -> dict[str, Tensor]:
-    """Counts of a group are the same in every resample: a hundred times as fast as scoring each resample's clips."""
+    """Counts of a group are the same in every resample: so no resample has to be scored clip by clip."""
     if not (outcome.label_N >= 0).any():
         return {}
     num_groups = drawn_RG.shape[1]
