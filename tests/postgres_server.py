@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,10 +52,11 @@ def _other_user(folder: Path) -> dict:
     if os.getuid() != 0:
         return {}
     user = pwd.getpwnam("postgres")
+    # pytest's folders are its owner's alone.
     for place in (folder, *folder.parents):
-        # pytest's folders are its owner's alone.
-        if place.name.startswith("pytest") or place == folder:
-            place.chmod(0o755)
+        if place == Path(tempfile.gettempdir()) or place.stat().st_uid != os.getuid() or place == place.parent:
+            break
+        place.chmod(0o755)
     shutil.chown(folder, "postgres")
     return {"user": user.pw_uid, "group": user.pw_gid}
 
