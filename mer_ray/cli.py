@@ -51,7 +51,7 @@ def main() -> None:
     except SystemExit as ended:
         if ended.code in (INTERRUPTED, TERMINATED):
             how = "interrupted" if ended.code == INTERRUPTED else "ended by SIGTERM"
-            print(f"mer-ray: {how}; what is done is kept, the same command goes on from there", file=sys.stderr)
+            print(f"mer-ray: {how}; what is done is kept, the same command goes on from there (a search: with --resume)", file=sys.stderr)
         raise
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from mer_ray.batching import EncoderFeatures, StreamConfig, build_streams
 from mer_ray.core.config import digest_of, parse_config
 from mer_ray.core.errors import ConfigError, RunError
+from mer_ray.core.manifest import read_manifest
 from mer_ray.core.progress import track
-from mer_ray.store.catalog import resolve_encoder
+from mer_ray.store.catalog import list_encoders, resolve_encoder
 from mer_ray.store.encoder_cost import EncoderCost, find_cost
 from mer_ray.store.layout import open_store
 from mer_ray.store.record import EncoderRecord
@@ -96,6 +97,21 @@ def read_search_data(raw: Mapping[str, Any], config: TrainConfig, where: str) ->
             bar.advance()
     costs = {name: find_cost(store, clips.corpus, record.key) for name, record in records.items()}
     return SearchData(clips, records, features, num_failed, costs)
+
+
+def check_layers(raw: Mapping[str, Any], config: TrainConfig, where: str) -> None:
+    """Refuse layers that the store's encoders do not have, where the store is there already; reads no features.
+
+    Raises:
+        ConfigError, StoreError: names the encoder or the layer.
+
+    """
+    corpus = read_manifest(config.manifest).facts.corpus if config.manifest.is_file() else None
+    store = open_store(config.store)
+    if corpus is None or not list_encoders(store, corpus):
+        return
+    for stream in _possible_streams(raw, where):
+        wanted_layers(stream, resolve_encoder(store, corpus, stream.encoder))
 
 
 def _possible_streams(raw: Mapping[str, Any], where: str) -> list[StreamConfig]:

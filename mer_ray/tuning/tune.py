@@ -12,7 +12,7 @@ from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.draws import sample_draws, settle_record
 from mer_ray.tuning.final import FinalRun, compare_runs
 from mer_ray.tuning.records import TrialRecord, best_of, pareto_front
-from mer_ray.tuning.search_data import SearchData
+from mer_ray.tuning.search_data import SearchData, check_layers
 from mer_ray.tuning.search_folder import SearchFolder
 from mer_ray.tuning.space import Dimension, Space
 from mer_ray.tuning.trials import Trials
@@ -79,14 +79,15 @@ def tune(config: TuneConfig) -> SearchSummary:
 
 
 def plan_search(config: TuneConfig) -> Table:
-    """What a search would do, without data, Ray or Optuna.
+    """What a search would do, without features, Ray or Optuna; layers are looked up where the store is there already.
 
     Raises:
-        ConfigError: as `tune`.
+        ConfigError, StoreError: as `tune`.
 
     """
     config = _with_absolute_paths(config)
-    space = config.space
+    space, target = config.space, config.target
+    check_layers(target.raw, target.training(next(sample_draws(space, config.seed, 1))), target.where)
     rows = [
         ("study", config.study_name),
         ("storage", config.storage or "a SQLite file in out"),
