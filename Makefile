@@ -17,8 +17,7 @@ demo: setup  ## synthetic clips -> features -> four trainings -> report, no GPU,
 	$(BIN)/mer-ray run jobs/demo.yaml
 
 test: setup check unit  ## checks and all tests but those of chaos
-	$(BIN)/pytest -n 2 --dist loadfile -m "(slow or browser) and not ray and not chaos"
-	$(BIN)/pytest -m "ray and not chaos"
+	$(BIN)/pytest -n 2 --dist loadfile -m "(slow or browser or ray) and not chaos"
 
 unit: setup  ## the fast tests
 	$(BIN)/pytest -n 2 -m "not slow and not ray and not browser and not chaos"
