@@ -13,8 +13,9 @@ KNOWN = {"runs", "out"}
 
 
 def is_search(config: ReportConfig) -> bool:
-    """Whether a report is about a search; with runs beside it that is a fault that `write_search_report` tells."""
-    return any(SearchFolder(folder).facts_path.is_file() for folder in config.runs)
+    """Whether a report is about a search, complete or not; what cannot be shown of it `write_search_report` tells."""
+    searches = map(SearchFolder, config.runs)
+    return any(search.facts_path.is_file() or search.trials_path.is_file() for search in searches)
 
 
 def search_page_path(config: ReportConfig) -> Path:

@@ -260,6 +260,11 @@ def test_what_a_search_has_no_use_for_is_refused(tmp_path: Path) -> None:
         write_search_report(ReportConfig(runs=[search], metric="uar", table="md"))
     with pytest.raises(ConfigError, match="report it alone"):
         write_search_report(ReportConfig(runs=[search, tmp_path / "run"]))
+    (search / "search.json").unlink()
+    unfinished = ReportConfig(runs=[search])
+    assert is_search(unfinished)
+    with pytest.raises(RunError, match="the search is not complete: go on with"):
+        write_search_report(unfinished)
 
 
 def test_trials_come_back_as_they_were_written(tmp_path: Path) -> None:
