@@ -5,7 +5,7 @@ from pydantic import Field, ValidationError
 from mer_ray.core.config import Config
 from mer_ray.core.errors import StoreError
 from mer_ray.store.layout import Store
-from mer_ray.store.publishing import explain_faults, publish
+from mer_ray.store.publishing import publish, read_if_there
 
 
 class EncoderCost(Config):
@@ -42,11 +42,9 @@ def find_cost(store: Store, corpus: str, key: str) -> EncoderCost | None:
 
     """
     path = store.cost_path(corpus, key)
-    with explain_faults(store, path, "read"):
-        try:
-            text = store.filesystem.cat_file(path)
-        except FileNotFoundError:
-            return None
+    text = read_if_there(store, path)
+    if text is None:
+        return None
     try:
         return EncoderCost.model_validate_json(text)
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from mer_ray.core.errors import StoreError
 from mer_ray.store.layout import Store
-from mer_ray.store.publishing import explain_faults, publish
+from mer_ray.store.publishing import publish, read_if_there
 
 
 def write_plugin_source(store: Store, corpus: str, key: str, text: str) -> None:
@@ -24,9 +24,7 @@ def read_plugin_source(store: Store, corpus: str, key: str) -> str:
 
     """
     path = store.plugin_path(corpus, key)
-    with explain_faults(store, path, "read"):
-        try:
-            content: bytes = store.filesystem.cat_file(path)
-        except FileNotFoundError as error:
-            raise StoreError(f"{store.locate(path)}: is missing beside the features of a plug-in; extract once more to write it") from error
+    content = read_if_there(store, path)
+    if content is None:
+        raise StoreError(f"{store.locate(path)}: is missing beside the features of a plug-in; extract once more to write it")
     return content.decode("utf-8")

@@ -129,6 +129,21 @@ def explain_faults(store: Store, path: str, action: str) -> Iterator[None]:
         ) from error
 
 
+def read_if_there(store: Store, path: str) -> bytes | None:
+    """The content of a small file; None where there is none.
+
+    Raises:
+        StoreError: it cannot be read.
+
+    """
+    with explain_faults(store, path, "read"):
+        try:
+            content: bytes = store.filesystem.cat_file(path)
+        except FileNotFoundError:
+            return None
+        return content
+
+
 @contextmanager
 def _temporary_folder(store: Store, path: str) -> Iterator[Path]:
     """Where a file is made before it is uploaded: a full disk here is no fault of S3."""

@@ -9,7 +9,7 @@ from mer_ray.core.config import Config
 from mer_ray.core.errors import StoreError
 from mer_ray.core.media_types import Modality
 from mer_ray.store.layout import Store
-from mer_ray.store.publishing import explain_faults, publish
+from mer_ray.store.publishing import publish, read_if_there
 
 StoredType = Literal["float16", "float32"]
 
@@ -104,11 +104,9 @@ def find_record(store: Store, corpus: str, key: str) -> EncoderRecord | None:
 
     """
     path = store.record_path(corpus, key)
-    with explain_faults(store, path, "read"):
-        try:
-            text = store.filesystem.cat_file(path)
-        except FileNotFoundError:
-            return None
+    text = read_if_there(store, path)
+    if text is None:
+        return None
     try:
         return EncoderRecord.model_validate_json(text)
     except ValidationError as error:
