@@ -30,10 +30,12 @@ from mer_ray.training.train import train
 class FinalRun:
     """A finished run: the first test split's score in one metric, its 95 % interval and, over seeds, its deviation.
 
+    `dev`: the score on development data, by which it is chosen.
     `outcomes`: labels and predictions by clip_id, one per seed; of a self-training, whose seeds vote together, one.
     """
 
     out: Path
+    dev: float
     split: str
     mean: float
     interval: tuple[float, float] | None
@@ -44,7 +46,14 @@ class FinalRun:
     def facts(self) -> dict[str, Any]:
         """For search.json."""
         interval = None if self.interval is None else list(self.interval)
-        found = {"split": self.split, "mean": self.mean, "interval": interval, "std": self.std, "num_seeds": self.num_seeds}
+        found = {
+            "dev": self.dev,
+            "split": self.split,
+            "mean": self.mean,
+            "interval": interval,
+            "std": self.std,
+            "num_seeds": self.num_seeds,
+        }
         return {"out": str(self.out), **found}
 
 
@@ -64,7 +73,8 @@ def train_finally(config: TrainConfig, metric: str) -> FinalRun:
     bounds = None if interval is None else (interval[0], interval[1])
     task = TaskSpec(tuple(summary.facts["classes"]), tuple(config.values))
     outcomes = list(outcomes_by_seed(pq.read_table(RunFolder(config.out).predictions_path(split)), task).values())
-    return FinalRun(config.out, split, scores["mean"][metric], bounds, scores["std"].get(metric), len(config.seeds), outcomes)
+    dev = summary.scores["dev"]["mean"][metric]
+    return FinalRun(config.out, dev, split, scores["mean"][metric], bounds, scores["std"].get(metric), len(config.seeds), outcomes)
 
 
 def selftrain_finally(config: SelftrainConfig, metric: str) -> FinalRun:
@@ -80,7 +90,8 @@ def selftrain_finally(config: SelftrainConfig, metric: str) -> FinalRun:
         raise _no_label(config.out, metric)
     outcome = _vote_outcome(SelftrainFolder(config.out), split, tuple(summary.facts["classes"]), config.train.values)
     bounds = intervals([outcome], derive_seed("bootstrap", split)).get(metric)
-    return FinalRun(config.out, split, score(outcome)[metric], bounds, None, len(config.train.seeds), [outcome])
+    (dev,) = [one["dev"] for one in summary.facts["rounds"] if one["number"] == summary.facts["best_round"]]
+    return FinalRun(config.out, dev, split, score(outcome)[metric], bounds, None, len(config.train.seeds), [outcome])
 
 
 def compare_runs(first: FinalRun, other: FinalRun, metric: str) -> Mapping[str, Any]:
