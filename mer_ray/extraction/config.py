@@ -72,7 +72,7 @@ class ExtractConfig(PluginHost):
     shard_mb: float = where_or_how_fast(64.0, gt=0.0)
     shard_media_s: float = where_or_how_fast(600.0, gt=0.0)
     media_cache_mb: float = where_or_how_fast(8192.0, gt=0.0)
-    no_progress_timeout_s: int = where_or_how_fast(1800, ge=1)
+    no_progress_timeout_s: int | None = where_or_how_fast(None, ge=1)
     price_per_gpu_hour: float | None = where_or_how_fast(None, ge=0.0, allow_inf_nan=False)
     budget: Budget = where_or_how_fast(Budget())
     summary: Path | None = where_or_how_fast(None)

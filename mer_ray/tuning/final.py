@@ -30,12 +30,10 @@ from mer_ray.training.train import train
 class FinalRun:
     """A finished run: the first test split's score in one metric, its 95 % interval and, over seeds, its deviation.
 
-    `dev`: the score on development data, by which it is chosen.
     `outcomes`: labels and predictions by clip_id, one per seed; of a self-training, whose seeds vote together, one.
     """
 
     out: Path
-    dev: float
     split: str
     mean: float
     interval: tuple[float, float] | None
@@ -47,7 +45,6 @@ class FinalRun:
         """For search.json."""
         interval = None if self.interval is None else list(self.interval)
         found = {
-            "dev": self.dev,
             "split": self.split,
             "mean": self.mean,
             "interval": interval,
@@ -73,8 +70,7 @@ def train_finally(config: TrainConfig, metric: str) -> FinalRun:
     bounds = None if interval is None else (interval[0], interval[1])
     task = TaskSpec(tuple(summary.facts["classes"]), tuple(config.values))
     outcomes = list(outcomes_by_seed(pq.read_table(RunFolder(config.out).predictions_path(split)), task).values())
-    dev = summary.scores["dev"]["mean"][metric]
-    return FinalRun(config.out, dev, split, scores["mean"][metric], bounds, scores["std"].get(metric), len(config.seeds), outcomes)
+    return FinalRun(config.out, split, scores["mean"][metric], bounds, scores["std"].get(metric), len(config.seeds), outcomes)
 
 
 def selftrain_finally(config: SelftrainConfig, metric: str) -> FinalRun:
@@ -90,8 +86,7 @@ def selftrain_finally(config: SelftrainConfig, metric: str) -> FinalRun:
         raise _no_label(config.out, metric)
     outcome = _vote_outcome(SelftrainFolder(config.out), split, tuple(summary.facts["classes"]), config.train.values)
     bounds = intervals([outcome], derive_seed("bootstrap", split)).get(metric)
-    (dev,) = [one["dev"] for one in summary.facts["rounds"] if one["number"] == summary.facts["best_round"]]
-    return FinalRun(config.out, dev, split, score(outcome)[metric], bounds, None, len(config.train.seeds), [outcome])
+    return FinalRun(config.out, split, score(outcome)[metric], bounds, None, len(config.train.seeds), [outcome])
 
 
 def compare_runs(first: FinalRun, other: FinalRun, metric: str) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The verb `tune`: a config with searched values -> a finished search."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class SearchSummary:
 
 
 def tune(config: TuneConfig) -> SearchSummary:
-    """Search, train the finalists with several seeds, judge the best on test; a search of this config that is complete is returned at once.
+    """Search, score the finalists with several seeds, judge the best on test; a search of this config that is complete is returned at once.
 
     Raises:
         ConfigError: a searched value that is not well formed, or that cannot be trained.
@@ -67,7 +67,8 @@ def tune(config: TuneConfig) -> SearchSummary:
     with shared.same_plugins(), open_study(config, space, identity) as study:
         folder.write_config(config)
         num_steps = max(trials.num_steps(target.parse(drawn)) for drawn in samples)
-        ended_by = run_trials(study, trials, num_steps, target.parse, use_gpu=shared.device != "cpu")
+        use_gpu = shared.device != "cpu"
+        ended_by = run_trials(study, trials, num_steps, target.parse, use_gpu)
         records = [settle_record(record, space, trials.data.layers) for record in study.records()]
         folder.write_trials(records)
         finalists = finalists_of(records, config.objectives[0], config.finalists, len(config.starts))
@@ -75,7 +76,8 @@ def tune(config: TuneConfig) -> SearchSummary:
             raise RunError(f"{config.out}: no trial is complete{f': {ended_by}' if ended_by else ''}; see trials.parquet for their reasons")
         if ended_by is not None and "failed alike" in ended_by:
             raise RunError(f"{config.out}: {ended_by}; mend it and go on with --resume")
-        facts = _finish(config, space, trials.data, folder, records, finalists)
+        best, dev = _choose(config, trials, folder, finalists, use_gpu)
+        facts = _finish(config, trials.data, folder, records, best, dev)
         facts |= {"identity": identity, "ended_by": ended_by, "importances": study.importances(), "spent": study.spent}
         folder.write_facts(facts)
     return SearchSummary(folder.root, facts, was_complete=False)
@@ -102,7 +104,7 @@ def plan_search(config: TuneConfig) -> Table:
         ("parameters", str(len(space.dimensions))),
         *[(f"  {dimension.name}", _range(dimension)) for dimension in space.dimensions.values()],
         ("finalists", str(config.finalists)),
-        ("finalists trained with seeds", ", ".join(map(str, config.final_seeds))),
+        ("finalists scored with seeds", ", ".join(map(str, config.final_seeds))),
         ("out", str(config.out)),
     ]
     return Table("Search", ("what", "value"), tuple(rows))
@@ -129,60 +131,65 @@ def _check_with_data(config: TuneConfig, space: Space, trials: Trials) -> None:
         raise faults[0]
 
 
-def _finish(
-    config: TuneConfig,
-    space: Space,
-    data: SearchData,
-    folder: SearchFolder,
-    records: Sequence[TrialRecord],
-    finalists: Sequence[TrialRecord],
-) -> dict[str, Any]:
-    """Train the finalists, choose one on development data, compare it with the first start on test, and say all that was found."""
+def _choose(
+    config: TuneConfig, trials: Trials, folder: SearchFolder, finalists: Sequence[TrialRecord], use_gpu: bool
+) -> tuple[TrialRecord, dict[int, float]]:
+    """The best of the finalists on development data, and the scores of all by number, with the final seeds."""
+    # Ray is loaded where it is used only.
+    from mer_ray.tuning.ray_finalists import score_finalists
+
     objective = config.objectives[0]
-    runs = {record.number: _run_again(config, space, record) for record in finalists}
+    configs = {record.number: config.target.parse(_with_final_seeds(config, record)) for record in finalists}
+    scores = score_finalists(config, trials, configs, folder.finalists_path, use_gpu)
+    dev = {number: scores[number][objective] for number in configs}
     best = finalists[0]
     for record in finalists[1:]:
-        if is_better(objective, runs[record.number].final.dev, runs[best.number].final.dev):
+        if is_better(objective, dev[record.number], dev[best.number]):
             best = record
-    final = runs[best.number].final
-    folder.write_best(runs[best.number].config)
+    return best, dev
+
+
+def _finish(
+    config: TuneConfig, data: SearchData, folder: SearchFolder, records: Sequence[TrialRecord], best: TrialRecord, dev: Mapping[int, float]
+) -> dict[str, Any]:
+    """Train the best and the first start anew, compare them on test, and say all that was found."""
+    objective = config.objectives[0]
+    chosen, final = _run_again(config, best)
+    folder.write_best(chosen)
     facts = {
         "name": config.study_name,
         "corpus": data.clips.corpus,
         "objectives": dict(zip(config.objectives, config.directions, strict=True)),
         "counts": {state: sum(record.state == state for record in records) for state in ("complete", "pruned", "failed")},
         "best": _record_facts(best),
-        "finalists": {str(number): run.final.dev for number, run in runs.items()},
+        "finalists": {str(number): score for number, score in dev.items()},
         "pareto": [record.number for record in pareto_front(records, dict(zip(config.objectives, config.directions, strict=True)))],
-        "final": final.facts(),
+        "final": {"dev": dev[best.number], **final.facts()},
         "optimism": best.values[objective] - final.mean,
         "num_starts": len(config.starts),
         "start": None,
         "encoders": {name: _encoder_facts(data, name) for name in data.records},
-        "dimensions": {dimension.name: dimension.facts() for dimension in space.dimensions.values()},
+        "dimensions": {dimension.name: dimension.facts() for dimension in config.space.dimensions.values()},
         "versions": versions(),
         "hardware": hardware(),
         "git": git_revision(),
     }
     start = next((record for record in records if record.start_number == 0), None) if config.starts else None
     if start is not None and start.state != "failed" and start.number != best.number:
-        started = (runs.get(start.number) or _run_again(config, space, start)).final
+        _, started = _run_again(config, start)
         gain = compare_runs(started, final, objective)
         facts["start"] = {**_record_facts(start), "final": started.facts(), "gain": dict(gain)}
     return facts
 
 
-@dataclass(frozen=True)
-class _Again:
-    """A trial with the final seeds: the config for its verb, and what came of it."""
-
-    config: dict[str, Any]
-    final: FinalRun
+def _run_again(config: TuneConfig, record: TrialRecord) -> tuple[dict[str, Any], FinalRun]:
+    """A trial's config with the final seeds, run by its own verb."""
+    return config.target.finish(_with_final_seeds(config, record), config.out / "runs" / f"trial{record.number}", config.objectives[0])
 
 
-def _run_again(config: TuneConfig, space: Space, record: TrialRecord) -> _Again:
-    drawn = space.fill(lambda dimension: record.params[dimension.name])
-    return _Again(*config.target.finish(drawn, config.final_seeds, config.out / "runs" / f"trial{record.number}", config.objectives[0]))
+def _with_final_seeds(config: TuneConfig, record: TrialRecord) -> dict[str, Any]:
+    drawn = config.space.fill(lambda dimension: record.params[dimension.name])
+    return config.target.with_seeds(drawn, config.final_seeds)
 
 
 def _encoder_facts(data: SearchData, name: str) -> dict[str, Any]:

@@ -204,6 +204,7 @@ def test_low_errors_are_the_best() -> None:
     gain = {"mean": -0.2, "interval": [-0.3, -0.1], "p_value": 0.0002}
     facts = search_facts(SEARCH, objectives=mse, encoders={}, start={"final": {"mean": 0.7}, "gain": gain})
     facts["final"] |= {"mean": 0.5, "interval": [0.45, 0.6]}
+    facts["best"] |= {"number": 1, "values": records[1].values}
     tables = build_search_tables(facts, order_trials(records, mse))
     assert tables["headline"][1].endswith("0.100 worse than in the search.")
     assert tables["headline"][2].endswith("the best is 0.200 better (difference 0.100 to 0.300, p below 0.001): more than chance.")
