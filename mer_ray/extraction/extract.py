@@ -86,8 +86,10 @@ class _Run:
         clips, failures = summary.num_clips, sum(summary.failed.values())
         summary.add(report)
         summary.count_money(self.meter.gpu_seconds, price)
-        metrics.clips.inc(summary.num_clips - clips)
-        metrics.failures.inc(sum(summary.failed.values()) - failures)
+        for counter, more in ((metrics.clips, summary.num_clips - clips), (metrics.failures, sum(summary.failed.values()) - failures)):
+            # Ray refuses to count nothing.
+            if more:
+                counter.inc(more)
         metrics.clips_per_s.set(self.clips_per_s)
         if summary.gpu_s:
             metrics.gpu_busy_share.set(min(1.0, summary.seconds["encode"] * layout.gpus_per_actor / summary.gpu_s))
