@@ -1,0 +1,1 @@
+"""Jobs on clusters: checked here, sent there, watched and stopped from here."""
