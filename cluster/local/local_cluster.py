@@ -36,11 +36,12 @@ FIRST_PORT, LAST_PORT = 20000, 32000
 
 @dataclass(frozen=True)
 class LocalCluster:
-    """A running one: where jobs are sent to, the head's own address, the token's file, and the head's process."""
+    """A running one: where jobs are sent to, the head's own address, the token's file, Ray's own folder, the head's process."""
 
     api_url: str
     gcs_address: str
     token_path: Path
+    ray_folder: Path
     head: subprocess.Popen[bytes]
 
     @property
@@ -61,6 +62,8 @@ def local_cluster(
 ) -> Iterator[LocalCluster]:
     """Start it for the block; its files lie in `folder`, whose path is short, because sockets lie below it.
 
+    `idle_s` are the seconds after which an idle node goes; `environment` is added to that of all its processes.
+
     Raises:
         RuntimeError: the head ends, or does not answer within a minute; the message names its log.
 
@@ -78,7 +81,8 @@ def local_cluster(
     command += [f"--node-ip-address={HOST}", f"--port={gcs_port}", f"--autoscaling-config={config_path}", "--num-cpus=0", "--num-gpus=0"]
     # Jobs are run by the head's agent, whose usual port another Ray on this machine may have.
     command += [f"--dashboard-host={HOST}", f"--dashboard-port={api_port}", f"--dashboard-agent-listen-port={free_port()}"]
-    command += [f"--temp-dir={folder / 'ray'}"]
+    ray_folder = folder / "ray"
+    command += [f"--temp-dir={ray_folder}"]
     own = {
         # Jobs run by the `python` that the head finds.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -91,10 +95,12 @@ def local_cluster(
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
     }
+    # It would count more than the file.
+    around = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
     with log_path.open("wb") as log:
         # A group of its own: a Ray of somebody else on this machine is never touched.
-        head = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **own}, start_new_session=True)
-    cluster = LocalCluster(f"http://{HOST}:{api_port}", f"{HOST}:{gcs_port}", token_path, head)
+        head = subprocess.Popen(command, stdout=log, stderr=log, env=around | own | (environment or {}), start_new_session=True)
+    cluster = LocalCluster(f"http://{HOST}:{api_port}", f"{HOST}:{gcs_port}", token_path, ray_folder, head)
     try:
         _await(cluster, log_path)
         yield cluster
