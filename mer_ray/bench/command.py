@@ -1,8 +1,10 @@
 """Run the project's own commands as a user would, in a process of their own."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -34,3 +36,18 @@ def checkout_file(path: str) -> Path:
     if not Path(path).exists():
         raise RunError(f"bench: {path} is not here; run `make bench` in the repository's folder")
     return Path(path)
+
+
+@contextmanager
+def changed_environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, also of child processes, for the block."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,6 +1,5 @@
 """What media and a store on S3 cost beside local ones."""
 
-import os
 import socket
 import statistics
 import subprocess
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mer_ray.bench.clips import NUM_CLIPS, clip_paths, make_corpus, scan
+from mer_ray.bench.command import changed_environment
 from mer_ray.bench.extraction import extract_s
 from mer_ray.bench.figure import Figure
 from mer_ray.core.artefacts import num_cores
@@ -63,25 +63,11 @@ def s3_server(folder: Path) -> Iterator[None]:
         server = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own interpreter
         try:
             _wait(url, server)
-            with _environment(environment):
+            with changed_environment(environment):
                 yield
         finally:
             server.terminate()
             server.wait(timeout=20)
-
-
-@contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _wait(url: str, server: "subprocess.Popen[bytes]") -> None:

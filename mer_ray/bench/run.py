@@ -13,6 +13,7 @@ from mer_ray.bench.object_store import measure_object_store
 from mer_ray.bench.padding import measure_padding
 from mer_ray.bench.planning import measure_planning
 from mer_ray.bench.probing import measure_probing
+from mer_ray.bench.ray_scaling import measure_scaling
 from mer_ray.bench.ray_tuning import measure_tuning
 from mer_ray.bench.store import measure_store
 from mer_ray.bench.suite import measure_tests
@@ -35,6 +36,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "train": measure_training,
     "tune": measure_tuning,
     "probe": measure_probing,
+    "cluster": measure_scaling,
     "tests": measure_tests,
 }
 

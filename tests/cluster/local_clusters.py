@@ -128,9 +128,11 @@ class Command:
 def client_of_new_cluster(folder: Path) -> Iterator[Client]:
     """A cluster of no node yet, which may have three with a GPU each."""
     # Sockets lie below it, whose paths must be short.
-    with tempfile.TemporaryDirectory(prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True) as name:
-        with local_cluster(Path(name), gpu_nodes=NUM_NODES, idle_s=IDLE_S, environment=checkout()) as cluster:
-            yield Client(cluster, folder)
+    with (
+        tempfile.TemporaryDirectory(prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True) as name,
+        local_cluster(Path(name), gpu_nodes=NUM_NODES, idle_s=IDLE_S, environment=checkout()) as cluster,
+    ):
+        yield Client(cluster, folder)
 
 
 def checkout() -> dict[str, str]:
