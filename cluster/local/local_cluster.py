@@ -24,7 +24,7 @@ from pathlib import Path
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
 HOST = "127.0.0.1"
-PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+PROVIDER = "local_nodes.LocalNodeProvider"
 START_TIMEOUT_S = 60.0
 # What the provider calls its head.
 HEAD_TYPE = "ray.head.default"
@@ -96,10 +96,12 @@ def local_cluster(
         "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
     }
     # It would count more than the file.
-    around = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
+    around = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"} | own | (environment or {})
+    paths = [str(Path(__file__).resolve().parent), around.get("PYTHONPATH", "")]
+    around["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     with log_path.open("wb") as log:
         # A group of its own: a Ray of somebody else on this machine is never touched.
-        head = subprocess.Popen(command, stdout=log, stderr=log, env=around | own | (environment or {}), start_new_session=True)
+        head = subprocess.Popen(command, stdout=log, stderr=log, env=around, start_new_session=True)
     cluster = LocalCluster(f"http://{HOST}:{api_port}", f"{HOST}:{gcs_port}", token_path, ray_folder, head)
     try:
         _await(cluster, log_path)

@@ -1,4 +1,7 @@
-"""What a run tells Prometheus while it works, through Ray's own metrics; Ray writes `ray_` before each name."""
+"""What a run tells Prometheus while it works, through Ray's own metrics; Ray writes `ray_` before each name, and `_total` after a counter's.
+
+Values travel every 10 s, and the last ones when the driver leaves Ray; a gauge is then seen for 20 s more.
+"""
 
 from ray.util.metrics import Counter, Gauge
 
@@ -7,7 +10,7 @@ class ExtractionMetrics:
     """Of an extraction."""
 
     def __init__(self) -> None:
-        self.clips = Counter("mer_ray_clips", "Clips whose features are in the store")
+        self.clips = Counter("mer_ray_clips", "Clips that are through, whether they have features or failed")
         self.failures = Counter("mer_ray_failures", "Pairs of clip and encoder that failed")
         self.clips_per_s = Gauge("mer_ray_clips_per_second", "Clips per second since the run began")
         self.gpu_busy_share = Gauge("mer_ray_gpu_busy_share", "Share of the GPUs' time in which they encode, 0 to 1")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import AuthenticationError, RaySystemError
 from rich.console import Console
 
@@ -19,6 +20,7 @@ from mer_ray.core.cluster_address import ADDRESS_VARIABLE
 from mer_ray.core.errors import ClusterError
 
 KNOCK_TIMEOUT_S = 10.0
+EVENTS_VARIABLE = "RAY_SCHEDULER_EVENTS"
 
 
 @contextmanager
@@ -66,8 +68,9 @@ def connect() -> None:
 
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Each message on nodes that come and go is printed again and again while they do.
-    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
+    if EVENTS_VARIABLE not in os.environ:
+        # Messages on nodes that come and go are printed again by each node that comes. Ray has read the variable when it was imported.
+        ray_constants.AUTOSCALER_EVENTS = 0
     # Ray's core prints notes on its own workings as errors; real ones reach us as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get(ADDRESS_VARIABLE)
