@@ -1,4 +1,4 @@
-"""What a run tells Prometheus while it works, through Ray's own metrics; Ray writes `ray_` before each name, and `_total` after a counter's.
+"""What a run tells Prometheus while it works, through Ray's own metrics: Ray writes `ray_` before each name, `_total` after a counter's.
 
 Values travel every 10 s, and the last ones when the driver leaves Ray; a gauge is then seen for 20 s more.
 """
