@@ -20,7 +20,6 @@ from cluster_lines import RAY_UP_FILES, load
 from ray._private.services import get_node_ip_address
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
 TIMEOUT_S = 120
 LOOK_AROUND = """
 import json, os, ray
@@ -133,6 +132,8 @@ def test_both_clouds_start_ray_by_the_same_lines():
         assert first[key] == second[key]
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_start_lines_make_a_cluster_that_asks_for_the_token(machine: Machine):
     config = load(RAY_UP_FILES[0])
     head_line, worker_line = config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]
