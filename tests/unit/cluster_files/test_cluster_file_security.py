@@ -51,7 +51,7 @@ def test_machines_of_ray_up_start_ray_with_a_token_and_the_dashboard_on_loopback
     assert any("RAY_AUTH_MODE=token" in line and "> ~/.mer_ray_env" in line for line in config["setup_commands"])
     starts = [line for key in ("head_start_ray_commands", "worker_start_ray_commands") for line in config[key] if "ray start" in line]
     assert len(starts) == 2
-    assert all(line.startswith(". ~/.mer_ray_env; ") for line in starts)
+    assert all(line.startswith(". ~/.mer_ray_env || exit 1; ") for line in starts)
     assert "--dashboard-host=127.0.0.1" in starts[0]
 
 
