@@ -88,3 +88,11 @@ def test_images_are_named_with_a_version():
 def test_the_image_runs_as_a_numbered_user():
     users = re.findall(r"^USER (.*)$", (CLUSTER / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     assert users == ["1000"]
+
+
+def test_prometheus_reads_the_file_that_ray_writes_and_holds_no_credentials():
+    from ray._private.ray_constants import PROMETHEUS_SERVICE_DISCOVERY_FILE
+
+    (job,) = load("prometheus.yaml")["scrape_configs"]
+    assert [place for sources in job["file_sd_configs"] for place in sources["files"]] == [f"/tmp/ray/{PROMETHEUS_SERVICE_DISCOVERY_FILE}"]
+    assert not {"authorization", "basic_auth", "bearer_token"} & set(job)
