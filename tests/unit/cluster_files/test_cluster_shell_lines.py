@@ -186,27 +186,32 @@ def check_installed(environment: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RAY_UP_FILES)
-def test_set_up_lines_make_an_environment_in_a_fresh_home(name: str, tmp_path: Path):
+def test_set_up_lines_make_an_environment_in_a_fresh_home(tmp_path: Path):
+    """Those of the first cloud, then those that the second one has of its own."""
     checkout = tmp_path / "mer_ray"
-    for remote, local in load(name)["file_mounts"].items():
-        target = tmp_path / remote.removeprefix("~/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if local.startswith("~/"):
-            target.write_text("of the user's machine")
-        elif (REPOSITORY / local).is_dir():
-            shutil.copytree(REPOSITORY / local, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(REPOSITORY / local, target)
+    for name in RAY_UP_FILES:
+        for remote, local in load(name)["file_mounts"].items():
+            target = tmp_path / remote.removeprefix("~/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if local.startswith("~/"):
+                target.write_text("of the user's machine")
+            elif (REPOSITORY / local).is_dir():
+                shutil.copytree(REPOSITORY / local, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+            else:
+                shutil.copy(REPOSITORY / local, target)
     (tmp_path / ".bashrc").write_text("# of the machine\n")
-    lines = lines_run_by("test_set_up_lines_make_an_environment_in_a_fresh_home", name)
-    assert len(lines) == 6
-    for _ in range(2 if name == RAY_UP_FILES[0] else 1):  # `ray up` runs them again on machines that it finds
-        for line in lines:
-            in_a_shell(line, tmp_path, **WITHOUT_INDEX)
-            if line.startswith("test -x"):
-                lend_our_packages(tmp_path / "venv")
+    lines = lines_run_by("test_set_up_lines_make_an_environment_in_a_fresh_home")
+    assert len(lines) == 8
+    for line in lines:
+        in_a_shell(line, tmp_path, **WITHOUT_INDEX)
+        if line.startswith("test -x"):
+            lend_our_packages(tmp_path / "venv")
+    # `ray up` runs them again on machines that it finds.
+    for line in lines:
+        if "pip install" not in line:
+            in_a_shell(line, tmp_path)
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / ".aws" / "credentials").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / ".bashrc").read_text().count("mer_ray_env") == 1
     shown = in_a_shell(
         '. ~/.bashrc; echo "$RAY_AUTH_MODE $RAY_AUTH_TOKEN_PATH $AWS_DEFAULT_REGION"; command -v mer-ray', tmp_path
