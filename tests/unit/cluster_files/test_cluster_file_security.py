@@ -36,7 +36,7 @@ def test_no_file_opens_a_port_to_the_world_or_holds_a_secret(path):
 @pytest.mark.parametrize("path", ALL_FILES, ids=lambda path: str(path.relative_to(CLUSTER)))
 def test_no_file_starts_ray_without_a_token(path):
     text = path.read_text(encoding="utf-8")
-    if re.search(r"\bray (start|symmetric-run)\b", text):
+    if path.suffix != ".md" and re.search(r"\bray (start|symmetric-run)\b", text):
         assert "RAY_AUTH_MODE=token" in text or 'RAY_AUTH_MODE": "token"' in text
 
 
