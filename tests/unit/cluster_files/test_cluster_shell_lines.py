@@ -11,10 +11,23 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster_lines import CLUSTER, KUBERAY_FILES, RAY_UP_FILES, ShellLine, is_listed, load, run_lines, shell_lines, untested_prefixes
+from cluster_lines import (
+    CLUSTER,
+    KUBERAY_FILES,
+    RAY_JOB_FILES,
+    RAY_UP_FILES,
+    ShellLine,
+    is_listed,
+    load,
+    run_lines,
+    shell_lines,
+    untested_prefixes,
+)
 from snippets import REPOSITORY
 
 from mer_ray.cli import main
+from mer_ray.submission.places import refuse_unseen
+from mer_ray.workflow.job import load_job
 
 # Which test runs which lines, by how they begin.
 RUN_BY = {
@@ -106,15 +119,20 @@ def test_job_files_load_as_the_entrypoints_name_them(tmp_path: Path, monkeypatch
         assert "step 1: " in printed.out
 
 
-def test_submitted_job_files_load_with_the_variables_that_the_readme_gives(monkeypatch: pytest.MonkeyPatch):
-    from mer_ray.workflow.job import load_job
-
+def test_submitted_jobs_name_no_place_that_the_cluster_does_not_see(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(REPOSITORY)
     submitted = [shlex.split(line.text) for line in shell_lines() if " submit " in line.text]
     assert submitted
     for _, _, _, job, *words in submitted:
-        assert words[words.index("--address") :] == ["--address", "http://127.0.0.1:8265"]
-        assert load_job(Path(job), words[: words.index("--address")]).steps
+        options = words.index("--address")
+        assert words[options:] == ["--address", "http://127.0.0.1:8265", "--shared", "/work"]
+        refuse_unseen(load_job(Path(job), words[:options]), [Path("/work")])
+
+
+@pytest.mark.parametrize("name", RAY_JOB_FILES)
+def test_jobs_of_kubernetes_write_where_all_pods_see_it(name: str):
+    _, _, job, *overrides = shlex.split(load(f"kuberay/{name}")["spec"]["entrypoint"])
+    refuse_unseen(load_job(REPOSITORY / job.removeprefix("/opt/mer_ray/"), overrides), [Path("/work")])
 
 
 def test_the_token_file_is_made_once_and_for_its_owner_alone(tmp_path: Path):
