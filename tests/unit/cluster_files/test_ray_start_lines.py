@@ -137,7 +137,7 @@ def test_both_clouds_start_ray_by_the_same_lines():
 def test_start_lines_make_a_cluster_that_asks_for_the_token(machine: Machine):
     config = load(RAY_UP_FILES[0])
     head_line, worker_line = config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]
-    gcs, dashboard, client, *objects = free_ports(5)
+    gcs, dashboard, client, *others = free_ports(7)
     ip = get_node_ip_address()
     token = "f" * 64
     (machine.home / "venv").symlink_to(sys.prefix)
@@ -148,18 +148,19 @@ def test_start_lines_make_a_cluster_that_asks_for_the_token(machine: Machine):
         if "> ~/.mer_ray_env" in line:
             machine.run(line)
 
-    def here(line: str, objects_port: int) -> str:
+    def here(line: str) -> str:
         ported = line.replace("--port=6379", f"--port={gcs}").replace("$RAY_HEAD_IP:6379", f"$RAY_HEAD_IP:{gcs}")
-        return f"{ported.replace('=8076', f'={objects_port}')} --object-store-memory=100000000 --temp-dir={machine.home}/r"
+        ported = ported.replace("=8076", f"={others.pop()}") + f" --dashboard-agent-listen-port={others.pop()}"
+        return f"{ported} --object-store-memory=100000000 --temp-dir={machine.home}/r"
 
     fake = {"RAY_FAKE_CLUSTER": "1", "RAY_enable_autoscaler_v2": "1", "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID}
     # `ray up` names the head's resources in the same way.
     machine.run(
-        f"{here(head_line, objects[0])} --dashboard-port={dashboard} --ray-client-server-port={client}",
+        f"{here(head_line)} --dashboard-port={dashboard} --ray-client-server-port={client}",
         **fake,
         RAY_OVERRIDE_RESOURCES='{"CPU": 0}',
     )
-    machine.run(here(worker_line, objects[1]), RAY_HEAD_IP=ip)
+    machine.run(here(worker_line), RAY_HEAD_IP=ip)
 
     jobs = f"http://127.0.0.1:{dashboard}/api/jobs/"
     assert answer(jobs, token) == 200
@@ -174,6 +175,12 @@ def test_start_lines_make_a_cluster_that_asks_for_the_token(machine: Machine):
     assert seen["cpus"][0] == 0
     assert len(seen["cpus"]) == 2
     assert seen["threads"] == "2"
+
+    shared = machine.home / "work"
+    shared.mkdir()
+    said = machine.run(f". ~/.mer_ray_env; mer-ray doctor --address http://127.0.0.1:{dashboard} --shared {shared}")
+    assert "wants a token" in said
+    assert "FAULT" not in said
 
     # What cluster/README.md and prometheus.yaml say of the metrics ports.
     targets = json.loads((machine.home / "r" / "prom_metrics_service_discovery.json").read_text())[0]["targets"]
