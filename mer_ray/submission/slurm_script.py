@@ -168,24 +168,25 @@ export RAY_ADDRESS=$head:$port
 python -m mer_ray.submission.ray_nodes "$nodes" || exit 1
 
 # USR1 comes before the time limit, TERM from scancel.
-stop_job() {
-  kill -TERM "$driver" 2>/dev/null
-  (sleep "$kill_after_s" && kill -KILL "$driver" 2>/dev/null) &
-}
 at_limit=
-trap 'at_limit=yes; stop_job' USR1
-trap stop_job TERM
+trap 'at_limit=yes; kill -TERM "$driver"' USR1
+trap 'kill -TERM "$driver"' TERM
 restarts=${SLURM_RESTART_COUNT:-0}
 [ "$restarts" = 0 ] && resume=()
 "${job[@]}" "${resume[@]}" &
 driver=$!
 wait "$driver"
 status=$?
-# A signal ends the waiting, not the job.
-while [ "$status" -gt 128 ] && kill -0 "$driver" 2>/dev/null; do
+if [ "$status" -gt 128 ]; then
+  # A signal ended the waiting, and the job will end soon.
+  for ((left_s = kill_after_s; left_s > 0; left_s--)); do
+    kill -0 "$driver" 2>/dev/null || break
+    sleep 1
+  done
+  kill -KILL "$driver" 2>/dev/null
   wait "$driver"
   status=$?
-done
+fi
 trap '' USR1 TERM
 stop_ray
 

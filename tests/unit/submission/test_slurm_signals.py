@@ -35,7 +35,7 @@ JOB = """#!/bin/bash
 echo "$RAY_AUTH_MODE" "$(stat --format=%a "$RAY_AUTH_TOKEN_PATH")" "$@" >started
 {body}
 """
-WAITS = "trap 'echo stopped; exit 143' TERM; sleep 60 & wait"
+WAITS = "trap 'echo stopped; kill $!; exit 143' TERM; sleep 60 & wait"
 
 
 @pytest.fixture
