@@ -193,8 +193,8 @@ stop_ray
 if [ -n "$at_limit" ] && [ "$status" != 0 ]; then
   if [ "$restarts" -lt "$max_requeues" ]; then
     echo "mer-ray: the time limit is near: queued again, start $((restarts + 2)) goes on from here"
-    # Ends this script.
-    scontrol requeue "$this_job" && sleep 60
+    # Slurm then ends this script.
+    scontrol requeue "$this_job" && trap - TERM && sleep 60
   fi
   echo "mer-ray: the time limit is near, and the job is not queued again (max_requeues: $max_requeues); submit it again to go on" >&2
 fi

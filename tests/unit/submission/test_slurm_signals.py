@@ -40,10 +40,10 @@ WAITS = "trap 'echo stopped; kill $!; exit 143' TERM; sleep 60 & wait"
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    programs = {"srun": SRUN, "scontrol": SCONTROL, "scancel": "#!/bin/bash\nkill $(cat srun.pid)\n", "python": PYTHON}
+    programs = {"scontrol": SCONTROL, "scancel": "#!/bin/bash\nkill $(cat srun.pid)\n", "python": PYTHON}
 
-    def begin(body: str, restarts: int = 0) -> subprocess.Popen[str]:
-        for name, text in {**programs, "mer-ray": JOB.replace("{body}", body)}.items():
+    def begin(body: str, restarts: int = 0, srun: str = SRUN) -> subprocess.Popen[str]:
+        for name, text in {**programs, "srun": srun, "mer-ray": JOB.replace("{body}", body)}.items():
             path = tmp_path / "bin" / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text.replace("{python}", sys.executable))
@@ -120,8 +120,7 @@ def test_a_job_that_was_cancelled_is_not_queued_again(start: Callable[..., subpr
 
 
 def test_a_ray_that_does_not_start_is_told(start: Callable[..., subprocess.Popen[str]], tmp_path: Path):
-    script = start("exit 0")
-    (tmp_path / "bin" / "srun").write_text("#!/bin/bash\nexit 1\n")
+    script = start("exit 0", srun="#!/bin/bash\nexit 1\n")
     said, _ = script.communicate(timeout=30)
     assert script.returncode == 1, said
     assert f"mer-ray: error: Ray did not start; see {tmp_path}/logs/ray-{os.getpid()}-0.log" in said
