@@ -54,7 +54,7 @@ def failed(number: int, reason: str) -> TrialRecord:
 def search_facts(records: Sequence[TrialRecord], **changes: Any) -> dict[str, Any]:
     """search.json of these trials; one objective, a gain that is more than chance."""
     best = max((record for record in records if record.state == "complete"), key=lambda record: record.values["weighted_f1"])
-    final = {"out": "best", "split": "test", "mean": 0.55, "interval": [0.5, 0.6], "std": 0.01, "num_seeds": 3}
+    final = {"out": "best", "dev": 0.58, "split": "test", "mean": 0.55, "interval": [0.5, 0.6], "std": 0.01, "num_seeds": 3}
     start = {"final": {**final, "out": "start", "mean": 0.45}, "gain": {"mean": 0.1, "interval": [0.04, 0.16], "p_value": 0.002}}
     layers = {"hubert": {"low": 4, "high": 4}, "clip": {"pooled": 8}}
     facts = {
@@ -63,6 +63,7 @@ def search_facts(records: Sequence[TrialRecord], **changes: Any) -> dict[str, An
         "objectives": {"weighted_f1": "maximize"},
         "counts": {state: sum(record.state == state for record in records) for state in ("complete", "pruned", "failed")},
         "best": {"number": best.number, "values": best.values, "params": best.params, "scores": best.scores, "seconds": best.seconds},
+        "finalists": {str(best.number): final["dev"], "0": 0.5},
         "pareto": [best.number],
         "final": final,
         "optimism": best.values["weighted_f1"] - final["mean"],

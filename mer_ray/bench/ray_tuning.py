@@ -100,14 +100,12 @@ def _run(config: TuneConfig, trials: Trainings) -> list[TrialRecord]:
 
 def _search(config: TuneConfig, trials: Trainings) -> tuple[float, float]:
     """Seconds from the first trial's begin to the last one's end, and what a trial costs beyond its training."""
-    records = _run(config, trials)
-    times = [(record.started_s, record.ended_s) for record in records if record.started_s is not None and record.ended_s is not None]
-    begin_s, end_s = min(start_s for start_s, _ in times), max(end_s for _, end_s in times)
-    # The first trial of each actor waits for its process.
-    ready_s = sorted(end_s for _, end_s in times)[NUM_PROCESSES - 1]
-    later = [record for record in records if record.started_s is not None and record.started_s >= ready_s]
-    idle_s = NUM_PROCESSES * (end_s - ready_s) - sum(record.seconds for record in later)
-    return end_s - begin_s, idle_s / len(later)
+    spans = [(record.started_s or 0.0, record.ended_s or 0.0, record.seconds) for record in _run(config, trials)]
+    ends_s = sorted(end_s for _, end_s, _ in spans)
+    # An actor's first trial waits for its process; a later one has it from the end of the trial before, the one that is free first.
+    later = zip(sorted(spans)[NUM_PROCESSES:], ends_s[:-NUM_PROCESSES], strict=True)
+    costs_s = [end_s - free_s - training_s for (_, end_s, training_s), free_s in later]
+    return ends_s[-1] - min(spans)[0], sum(costs_s) / len(costs_s)
 
 
 def _optuna_alone(config: TuneConfig, folder: Path) -> float:

@@ -6,9 +6,10 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +21,18 @@ DISCRIMINATORS = ("name", "verb", "kind")
 NOT_IDENTITY = {"identity": False}
 
 ConfigType = TypeVar("ConfigType", bound="Config")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Marks a text that names a file or folder, or, where there is none of that name, something else."""
+
+    or_name: bool
+
+
+# A file or folder as text, because it may be a URL, or a name on a hub or of a kind.
+Place = Annotated[str, _Place(or_name=False)]
+PlaceOrName = Annotated[str, _Place(or_name=True)]
 
 
 class Config(BaseModel):
@@ -40,6 +53,36 @@ class Config(BaseModel):
     def more_identity(self) -> dict[str, Any]:
         """What belongs to the identity beside the fields."""
         return {}
+
+
+def find_places(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and text of every file or folder that a config names, nested configs included."""
+    for name, field in type(config).model_fields.items():
+        yield from _places_in(getattr(config, name), prefix + name, _mark_of(field) or _mark_of(field.annotation))
+
+
+def _places_in(value: Any, key: str, mark: _Place | None) -> Iterator[tuple[str, str]]:
+    if isinstance(value, BaseModel):
+        yield from find_places(value, f"{key}.")
+    elif isinstance(value, Path) or (isinstance(value, str) and mark is not None and not (mark.or_name and _is_name(value))):
+        yield key, str(value)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _places_in(item, f"{key}.{name}", mark)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _places_in(item, f"{key}.{number}", mark)
+
+
+def _is_name(text: str) -> bool:
+    return not text.startswith(("/", ".", "~")) and "://" not in text and not Path(text).exists()
+
+
+def _mark_of(annotation: Any) -> _Place | None:
+    """The mark of a type, or of an argument of it."""
+    marks = (*getattr(annotation, "__metadata__", ()), *getattr(annotation, "metadata", ()))
+    inner = map(_mark_of, typing.get_args(annotation))
+    return next((mark for mark in (*marks, *inner) if isinstance(mark, _Place)), None)
 
 
 def where_or_how_fast(default: Any = ..., **field_options: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from mer_ray.core.artefacts import digest_file
-from mer_ray.core.config import Config, digest_of, where_or_how_fast
+from mer_ray.core.config import Config, PlaceOrName, digest_of, where_or_how_fast
 from mer_ray.core.errors import ConfigError
 from mer_ray.core.media_types import Modality
 
@@ -31,7 +31,7 @@ class DegradationConfig(Config):
     workers or order. MER2023 adds noise at 5 to 10 dB and blurs; the sigmas and the rest are our choice.
     """
 
-    noise: str | None = where_or_how_fast(None, min_length=1)
+    noise: PlaceOrName | None = where_or_how_fast(None, min_length=1)
     snr_db: tuple[float, float] = CHALLENGE_SNR_DB
     blur: float | None = Field(None, gt=0, le=100)
     without: tuple[Modality, ...] = ()

@@ -15,9 +15,9 @@ import ray
 from ray.exceptions import AuthenticationError, RaySystemError
 from rich.console import Console
 
+from mer_ray.core.cluster_address import ADDRESS_VARIABLE
 from mer_ray.core.errors import ClusterError
 
-ADDRESS_VARIABLE = "RAY_ADDRESS"
 KNOCK_TIMEOUT_S = 10.0
 
 

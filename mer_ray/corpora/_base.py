@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import pyarrow as pa
 from pydantic import AfterValidator
 
-from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.config import Config, Place, where_or_how_fast
 from mer_ray.core.errors import ConfigError
 from mer_ray.core.manifest import CORPUS_NAME, MANIFEST_SCHEMA, ManifestFacts
 from mer_ray.corpora.faults import Fault, SourceRow
@@ -123,7 +123,7 @@ class BaseCorpusConfig(Config, ABC):
 class CorpusConfig(BaseCorpusConfig, ABC):
     """Base of the configs of corpora that lie in one place: a folder or a table."""
 
-    path: str = where_or_how_fast(min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
 
     def places(self) -> tuple[str, ...]:
         """The one place; a corpus that reads files of other places adds them."""

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import ManifestFacts, resolve_path
 from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
@@ -54,7 +54,7 @@ class CremaDCorpusConfig(CorpusConfig):
     """
 
     name: Literal["crema_d"] = "crema_d"
-    path: str = where_or_how_fast(min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
     labels: Literal["acted", "perceived", "vavl"] = "acted"
     rated: Rated = "audio_visual"
     labels_csv: str | None = where_or_how_fast(None, min_length=1)

@@ -5,7 +5,7 @@ import re
 from functools import cached_property
 from typing import Literal
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import ManifestFacts
 from mer_ray.corpora._base import Corpus, CorpusConfig, Scan, manifest_table
@@ -42,7 +42,7 @@ class EmodbCorpusConfig(CorpusConfig):
     """The folder that holds `wav/`, or `wav` itself, local or `s3://`. All clips are labelled and have no split: use folds."""
 
     name: Literal["emodb"] = "emodb"
-    path: str = where_or_how_fast(min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
 
     def build(self) -> "EmodbCorpus":
         """The corpus; the folder is listed at the first use."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import ManifestFacts
 from mer_ray.corpora._base import Corpus, CorpusConfig, CorpusName, Scan, choose_corpus_name, manifest_table
@@ -28,7 +28,7 @@ class FilesCorpusConfig(CorpusConfig):
     """
 
     name: Literal["files"] = "files"
-    path: str = where_or_how_fast(min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
     corpus_name: CorpusName | None = None
     suffixes: tuple[str, ...] = Field((*VIDEO_SUFFIXES, *AUDIO_SUFFIXES), min_length=1)
     split: str = Field("unlabelled", min_length=1)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import VALUE_COLUMNS, ManifestFacts
 from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
@@ -52,7 +52,7 @@ class IemocapCorpusConfig(CorpusConfig):
     """
 
     name: Literal["iemocap"] = "iemocap"
-    path: str = where_or_how_fast(min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
     modality: Literal["audio_visual", "audio"] = "audio_visual"
     classes: Literal[4, 6, "all"] = 4
     session_folds: bool = True

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import ManifestFacts, resolve_path
 from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
@@ -46,7 +46,7 @@ class MeldCorpusConfig(CorpusConfig):
     """
 
     name: Literal["meld"] = "meld"
-    path: str = where_or_how_fast(min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
     final_videos: Literal["ignore", "prefer"] = "ignore"
     text_only: bool = False
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import ManifestFacts
 from mer_ray.corpora._base import Corpus, CorpusConfig, CorpusName, Scan, choose_corpus_name, manifest_table
@@ -33,7 +33,7 @@ class MertoolsCorpusConfig(CorpusConfig):
     """The folder that holds `label-6way.npz`, on a local disk. `language`: of the transcripts. `corpus_name`: default the folder's name."""
 
     name: Literal["mertools"] = "mertools"
-    path: str = where_or_how_fast(min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
     corpus_name: CorpusName | None = None
     language: TranscriptLanguage = "chinese"
 

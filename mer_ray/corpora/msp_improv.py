@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import VALUE_COLUMNS, ManifestFacts
 from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
@@ -51,7 +51,7 @@ class MspImprovCorpusConfig(CorpusConfig):
     """
 
     name: Literal["msp_improv"] = "msp_improv"
-    path: str = where_or_how_fast(min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
     scenarios: tuple[Scenario, ...] = Field(("P", "R", "S", "T"), min_length=1)
     keep_other: bool = False
     scale_values: bool = False

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import ManifestFacts
 from mer_ray.corpora._base import Corpus, CorpusConfig, Scan
@@ -68,7 +68,7 @@ class RavdessCorpusConfig(CorpusConfig):
     """
 
     name: Literal["ravdess"] = "ravdess"
-    path: str = where_or_how_fast(min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
     channels: Annotated[tuple[Channel, ...], AfterValidator(_differ)] = Field(("speech",), min_length=1)
     modality: Modality = "audio_visual"
 

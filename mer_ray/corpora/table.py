@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, where_or_how_fast
 from mer_ray.core.errors import ManifestError
 from mer_ray.core.manifest import MANIFEST_SCHEMA, MEDIA_COLUMNS, PATH_COLUMNS, ManifestFacts
 from mer_ray.corpora._base import Corpus, CorpusConfig, CorpusName, Scan, ValueRanges, choose_corpus_name, manifest_table
@@ -30,8 +30,8 @@ class TableCorpusConfig(CorpusConfig):
     """
 
     name: Literal["table"] = "table"
-    path: str = where_or_how_fast(min_length=1)
-    root: str | None = where_or_how_fast(None, min_length=1)
+    path: Place = where_or_how_fast(min_length=1)
+    root: Place | None = where_or_how_fast(None, min_length=1)
     corpus_name: CorpusName | None = None
     classes: tuple[str, ...] | None = Field(None, min_length=1)
     value_ranges: ValueRanges = Field(default_factory=dict)

@@ -21,7 +21,7 @@ from pydantic import field_validator
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from mer_ray.core.config import digest_of, where_or_how_fast
+from mer_ray.core.config import PlaceOrName, digest_of, where_or_how_fast
 from mer_ray.core.errors import EncoderError
 from mer_ray.core.media_types import EncoderInput, FloatArray
 from mer_ray.encoders._base import Encoder, EncoderConfig
@@ -61,7 +61,7 @@ class PretrainedEncoderConfig(EncoderConfig):
     model_types: ClassVar[tuple[str, ...]]
     companions: ClassVar[tuple[str, ...]]
 
-    weights: str = where_or_how_fast()
+    weights: PlaceOrName = where_or_how_fast()
     revision: str | None = where_or_how_fast(None)
     adapter: Path | None = where_or_how_fast(None)
     compute: Compute = "float32"

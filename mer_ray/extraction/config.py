@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.config import Config, Place, where_or_how_fast
 from mer_ray.core.degradation import DegradationConfig
 from mer_ray.core.plugins import PluginHost, shown_name
 from mer_ray.decoders.limits import MediaLimits
@@ -57,7 +57,7 @@ class ExtractConfig(PluginHost):
     """
 
     manifest: Path = where_or_how_fast()
-    store: str = where_or_how_fast()
+    store: Place = where_or_how_fast()
     encoders: tuple[AnyEncoder, ...] = Field(min_length=1)
     degrade: DegradationConfig | None = None
     max_failure_rate: float = where_or_how_fast(0.05, ge=0.0, le=1.0)
@@ -72,7 +72,7 @@ class ExtractConfig(PluginHost):
     shard_mb: float = where_or_how_fast(64.0, gt=0.0)
     shard_media_s: float = where_or_how_fast(600.0, gt=0.0)
     media_cache_mb: float = where_or_how_fast(8192.0, gt=0.0)
-    no_progress_timeout_s: int = where_or_how_fast(1800, ge=1)
+    no_progress_timeout_s: int | None = where_or_how_fast(None, ge=1)
     price_per_gpu_hour: float | None = where_or_how_fast(None, ge=0.0, allow_inf_nan=False)
     budget: Budget = where_or_how_fast(Budget())
     summary: Path | None = where_or_how_fast(None)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.config import Config, Place, where_or_how_fast
 from mer_ray.core.errors import ConfigError
 from mer_ray.core.manifest import read_manifest
 from mer_ray.core.progress import Bar, track
@@ -31,7 +31,7 @@ class ExportConfig(Config):
 
     features: Literal["mertools", "datasets"]
     manifest: Path = where_or_how_fast()
-    store: str = where_or_how_fast()
+    store: Place = where_or_how_fast()
     encoder: str
     layer: str | None = None
     sequences: bool = True

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from mer_ray.core.config import Config, nearest, where_or_how_fast
+from mer_ray.core.config import Config, Place, nearest, where_or_how_fast
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.manifest import read_manifest
 from mer_ray.core.media_types import MODALITIES, Modality
@@ -34,7 +34,7 @@ class ImportConfig(Config):
 
     source: MertoolsCorpusConfig
     manifest: Path = where_or_how_fast()
-    store: str = where_or_how_fast()
+    store: Place = where_or_how_fast()
     features: tuple[str, ...] | None = Field(None, min_length=1)
     modalities: dict[str, Modality] = Field(default_factory=dict)
     dtype: StoredType = "float16"

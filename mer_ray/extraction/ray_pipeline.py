@@ -1,5 +1,6 @@
 """The extraction on Ray: fetch, decode, encode and write on all workers."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import cast
@@ -9,6 +10,7 @@ import torch
 from ray.data import TaskPoolStrategy
 
 from mer_ray.core.errors import MerRayError
+from mer_ray.core.ray_machines import size_at_most
 from mer_ray.encoders import EncoderConfig
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.layout import Layout, Machines
@@ -21,13 +23,23 @@ from mer_ray.store.layout import open_store
 
 
 def ask_machines(config: ExtractConfig) -> Machines:
-    """What the cluster has; the memory of a GPU is asked where encoders will share one."""
-    resources = ray.cluster_resources()
-    num_cpus, num_gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
+    """What the cluster has, or may have; the memory of a GPU is asked where encoders will share one."""
+    size = size_at_most()
     gpu_bytes = None
-    if num_gpus and config.gpus_per_actor != 0 and config.device != "cpu" and config.actor_memory_gb is None:
-        gpu_bytes = ray.get(_gpu_bytes.options(num_gpus=min(1.0, num_gpus)).remote())
-    return Machines(num_cpus, num_gpus, resources.get("memory", 0.0), gpu_bytes)
+    if size.num_gpus and config.gpus_per_actor != 0 and config.device != "cpu" and config.actor_memory_gb is None:
+        gpu_bytes = ray.get(_gpu_bytes.options(num_gpus=min(1.0, size.num_gpus)).remote())
+    return Machines(size.num_cpus, size.num_gpus, size.memory_bytes, gpu_bytes)
+
+
+def gpus_to_ask_for(plan: ExtractionPlan, config: ExtractConfig) -> list[dict[str, float]]:
+    """A bundle per GPU that a run can use, so that machines start before anything is known of them."""
+    if config.gpus_per_actor == 0 or (config.gpus_per_actor is None and config.device == "cpu"):
+        return []
+    each = max(1.0, config.gpus_per_actor or 1.0)
+    most = min(int(size_at_most().num_gpus / each), plan.num_pending)
+    if config.num_actors is not None:
+        most = min(most, math.ceil(config.num_actors * (config.gpus_per_actor or 1.0) / each))
+    return [{"GPU": each}] * most
 
 
 @ray.remote(num_cpus=0)

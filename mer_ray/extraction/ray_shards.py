@@ -17,10 +17,13 @@ from ray.data import ActorPoolStrategy
 from ray.data.context import DataContext
 
 from mer_ray.core.errors import MerRayError
+from mer_ray.core.ray_machines import autoscaling_limit
 from mer_ray.extraction.layout import CALLS_PER_ACTOR
 from mer_ray.extraction.media_cache import drop_leftovers
 
 COLUMN = "shard"
+# As Ray Data writes them.
+NEVER, DEFAULT_NO_PROGRESS_TIMEOUT_S = -1, 1800
 
 Rows = dict[str, npt.NDArray[np.object_]]
 
@@ -37,12 +40,14 @@ class Worker(Protocol):
         """
 
 
-def read_shards(shards: Iterable[object], num_shards: int, no_progress_timeout_s: int) -> ray.data.Dataset:
-    """A dataset with a block and a row per shard."""
+def read_shards(shards: Iterable[object], num_shards: int, no_progress_timeout_s: int | None) -> ray.data.Dataset:
+    """A dataset with a block and a row per shard; a timeout of None waits for machines that an autoscaler may bring as long as it takes."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_options.preserve_order = False
+    if no_progress_timeout_s is None:
+        no_progress_timeout_s = NEVER if autoscaling_limit() is not None else DEFAULT_NO_PROGRESS_TIMEOUT_S
     context.execution_no_progress_timeout_s = no_progress_timeout_s
     # A worker that runs out of memory while loading weights beside others may succeed alone.
     context.max_consecutive_actor_init_deaths = 3
@@ -64,7 +69,9 @@ def process_shards(
         fn_constructor_kwargs={"make": make, "num_threads": num_threads},
         batch_size=1,
         batch_format="numpy",
-        compute=ActorPoolStrategy(size=num_actors, max_concurrent_calls_per_actor=CALLS_PER_ACTOR, enable_true_multi_threading=True),
+        compute=ActorPoolStrategy(
+            **_pool_size(num_actors), max_concurrent_calls_per_actor=CALLS_PER_ACTOR, enable_true_multi_threading=True
+        ),
         num_cpus=num_threads,
         num_gpus=gpus_per_actor,
     )
@@ -73,6 +80,13 @@ def process_shards(
         if isinstance(outcome, MerRayError):
             raise outcome
         yield outcome
+
+
+def _pool_size(num_actors: int) -> dict[str, int]:
+    """All at once, so that an autoscaler sees them; where one is, those without shards end before the others, and free their nodes."""
+    if autoscaling_limit() is None:
+        return {"size": num_actors}
+    return {"min_size": 1, "max_size": num_actors, "initial_size": num_actors}
 
 
 class ShardActor:

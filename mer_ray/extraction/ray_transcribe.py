@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import ray
-
 from mer_ray.core.errors import ClusterError
+from mer_ray.core.ray_machines import size_at_most
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.extraction.ray_shards import process_shards, read_shards
 from mer_ray.extraction.transcription_model import WhisperConfig
@@ -23,8 +22,8 @@ def count_actors(num_actors: int | None, gpus_per_actor: float | None) -> tuple[
         ClusterError: more is asked for than the cluster has.
 
     """
-    resources = ray.cluster_resources()
-    num_cpus, num_gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
+    size = size_at_most()
+    num_cpus, num_gpus = size.num_cpus, size.num_gpus
     gpus = gpus_per_actor if gpus_per_actor is not None else float(num_gpus > 0)
     if gpus > num_gpus:
         raise ClusterError(f"gpus_per_actor: {gpus:g} GPUs asked for, the cluster has {num_gpus:g}; set gpus_per_actor=0 for CPUs")
@@ -43,11 +42,11 @@ def transcribe_shards(
     limits: MediaLimits,
     num_actors: int,
     gpus_per_actor: float,
-    no_progress_timeout_s: int,
+    no_progress_timeout_s: int | None,
 ) -> Iterator[list[TranscriptRow]]:
     """Process all shards, yielding the rows of each when they are written."""
     dataset = read_shards(shards, len(shards), no_progress_timeout_s)
     make = partial(TranscriptionWorker, config, folder.absolute(), limits, "cuda" if gpus_per_actor else "cpu")
-    num_threads = 1 if gpus_per_actor else max(1, int(ray.cluster_resources().get("CPU", 1)) // num_actors)
+    num_threads = 1 if gpus_per_actor else max(1, size_at_most().num_cpus // num_actors)
     rows = process_shards(dataset, make, min(num_actors, len(shards)), num_threads, gpus_per_actor)
     yield from cast(Iterator[list[TranscriptRow]], rows)

@@ -96,9 +96,9 @@ class ExtractSummary:
         lacking_N = np.logical_or.reduce([plan.lacks[key] for key in keys])
         self.num_left = max(self.num_left, int(lacking_N.sum()))
 
-    def count_money(self, seconds: float, price_per_gpu_hour: float | None) -> None:
-        """What the GPUs cost so far, from the first worker's start on."""
-        self.gpu_s = seconds * self.num_gpus
+    def count_money(self, gpu_s: float, price_per_gpu_hour: float | None) -> None:
+        """What the GPUs cost so far; `gpu_s` are the seconds that they were there, summed over GPUs."""
+        self.gpu_s = gpu_s
         self.usd = None if price_per_gpu_hour is None else self.gpu_s / 3600 * price_per_gpu_hour
 
     def add_pass(self, work_s: float, layout: Layout) -> None:

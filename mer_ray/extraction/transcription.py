@@ -59,7 +59,7 @@ class TranscribeConfig(WhisperConfig):
     num_actors: int | None = where_or_how_fast(None, ge=1)
     gpus_per_actor: float | None = where_or_how_fast(None, ge=0.0)
     shard_media_s: float = where_or_how_fast(600.0, gt=0.0)
-    no_progress_timeout_s: int = where_or_how_fast(1800, ge=1)
+    no_progress_timeout_s: int | None = where_or_how_fast(None, ge=1)
     summary: Path | None = where_or_how_fast(None)
 
     @model_validator(mode="after")

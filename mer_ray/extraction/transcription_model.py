@@ -20,7 +20,7 @@ from pydantic import field_validator
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mer_ray.core.config import Config, digest_of, where_or_how_fast
+from mer_ray.core.config import Config, PlaceOrName, digest_of, where_or_how_fast
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.media_types import FloatArray
 from mer_ray.encoders._budget import BatchBudget
@@ -52,7 +52,7 @@ class WhisperConfig(Config):
     `max_batch_s` bounds the padded seconds of sound in one pass (None: 120 on a CPU, 960 on a GPU).
     """
 
-    weights: str = where_or_how_fast()
+    weights: PlaceOrName = where_or_how_fast()
     revision: str | None = where_or_how_fast(None)
     language: str | None = None
     compute: Compute = "float32"

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from mer_ray.core.config import where_or_how_fast
+from mer_ray.core.config import Place, PlaceOrName, where_or_how_fast
 from mer_ray.core.media_types import Modality
 from mer_ray.core.plugins import PluginHost
 from mer_ray.decoders.limits import MediaLimits
@@ -19,8 +19,8 @@ class MediaConfig(PluginHost):
     """
 
     bundle: Path = where_or_how_fast()
-    store: str | None = where_or_how_fast(None)
-    weights: dict[str, str] = where_or_how_fast({})
+    store: Place | None = where_or_how_fast(None)
+    weights: dict[str, PlaceOrName] = where_or_how_fast({})
     limits: MediaLimits = where_or_how_fast(MediaLimits())
     device: Literal["auto", "cpu", "cuda"] = where_or_how_fast("auto")
     num_actors: int | None = where_or_how_fast(None, ge=1)
@@ -36,7 +36,7 @@ class PredictConfig(MediaConfig):
     encoded in this process, more on Ray.
     """
 
-    files: tuple[str, ...] = where_or_how_fast(())
+    files: tuple[Place, ...] = where_or_how_fast(())
     manifest: Path | None = where_or_how_fast(None)
     splits: tuple[str, ...] | None = Field(None, min_length=1)
     without: tuple[Modality, ...] = ()

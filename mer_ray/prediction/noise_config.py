@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from mer_ray.core.config import PlaceOrName
 from mer_ray.core.degradation import SPEECH_LIKE, DegradationConfig
 from mer_ray.core.media_types import Modality
 from mer_ray.prediction.config import MediaConfig
@@ -24,7 +25,7 @@ class NoiseConfig(MediaConfig):
     None: 10 and 5 dB, 1, 2 and 4 pixels, and every modality, as far as the bundle reads them; an empty list: nothing of the kind.
     """
 
-    source: str = Field(SPEECH_LIKE, min_length=1)
+    source: PlaceOrName = Field(SPEECH_LIKE, min_length=1)
     snr_db: tuple[Decibels, ...] | None = None
     blur: tuple[Sigma, ...] | None = None
     without: tuple[Modality, ...] | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mer_ray.core.config import Config, where_or_how_fast
+from mer_ray.core.config import Config, Place, where_or_how_fast
 from mer_ray.core.manifest import VALUE_COLUMNS
 from mer_ray.corpora.folds import FoldsConfig
 from mer_ray.objectives import metric_names
@@ -29,7 +29,7 @@ class ProbeConfig(Config):
     """
 
     manifest: Path = where_or_how_fast()
-    store: str = where_or_how_fast()
+    store: Place = where_or_how_fast()
     out: Path = where_or_how_fast(Path("probe"))
     encoders: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
     poolings: list[Pooling] = Field(["mean", "std", "mean+std"], min_length=1)

@@ -11,29 +11,36 @@ SIGNIFICANT = 0.05
 
 def headline_of(facts: dict[str, Any], trials: Trials) -> list[str]:
     """What the best is, what it reaches on clips that the search never saw, whether that is more than a known setting, and why it ended."""
-    title, best = metric_title(trials.objective), trials.complete[0]
-    of = "the only complete trial" if len(trials.complete) == 1 else f"the best of {len(trials.complete)} complete trials"
-    score = format_number(trials.score(best))
-    return [
-        f"Trial {best.number} is {of}: {title} {score} on development data.",
-        _test_sentence(facts, trials),
-        _gain_sentence(facts, trials),
-    ]
+    return [_choice_sentence(facts, trials), _test_sentence(facts, trials), _gain_sentence(facts, trials)]
+
+
+def _choice_sentence(facts: dict[str, Any], trials: Trials) -> str:
+    best, title = facts["best"], metric_title(trials.objective)
+    score = format_number(best["values"][trials.objective])
+    if len(trials.complete) == 1:
+        return f"Trial {best['number']} is the only complete trial: {title} {score} on development data."
+    again = f"trained with {say_count(facts['final']['num_seeds'], 'seed')}"
+    others = len(facts["finalists"])
+    if others == 1:
+        return f"Trial {best['number']} is the best of {len(trials.complete)} complete trials: {title} {score} on development data."
+    return (
+        f"Of {len(trials.complete)} complete trials, the {others} most promising were {again}; trial {best['number']} is the best of them: "
+        f"{title} {format_number(facts['final']['dev'])} on development data, {score} in the search."
+    )
 
 
 def _test_sentence(facts: dict[str, Any], trials: Trials) -> str:
-    final, dev = facts["final"], trials.score(trials.complete[0])
+    final, dev = facts["final"], facts["best"]["values"][trials.objective]
     between = "" if final["interval"] is None else f" (95 % interval {_interval(final['interval'])})"
     seeds = say_count(final["num_seeds"], "seed")
-    reached = f"Trained again with {seeds}, it reaches {format_number(final['mean'])}{between} on {final['split']}, which no trial has seen"
+    reached = f"With {seeds} it reaches {format_number(final['mean'])}{between} on {final['split']}, which no trial has seen"
     loss = trials.gain(dev, final["mean"])
     shown = format_number(abs(loss))
     if format_number(loss) == format_number(0.0):
-        return f"{reached}: the same."
-    if loss < 0:
-        return f"{reached}: {shown} better than on development data, so the search did not flatter it."
+        return f"{reached}: the same as in the search."
     within = final["interval"] is not None and final["interval"][0] <= dev <= final["interval"][1]
-    return f"{reached}: {shown} worse than on development data{', within the interval' if within else ''}."
+    side = "better" if loss < 0 else "worse"
+    return f"{reached}: {shown} {side} than in the search{', within the interval' if within else ''}."
 
 
 def _gain_sentence(facts: dict[str, Any], trials: Trials) -> str:
@@ -57,7 +64,7 @@ def _gain_sentence(facts: dict[str, Any], trials: Trials) -> str:
 
 def _first_sentence(trials: Trials) -> str:
     """Of a first known setting that was not trained again: it is the best, or gave no score."""
-    first = next((record for record in trials.finished if (record.number if record.stands_for is None else record.stands_for) == 0), None)
+    first = next((record for record in trials.finished if record.start_number == 0), None)
     if first is None:
         return "The first known setting was not tried to its end, so there is nothing to compare it with."
     if first.state == "failed":

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mer_ray.batching import Normalise, StreamConfig
-from mer_ray.core.config import Config, apply_overrides, parse_config, where_or_how_fast
+from mer_ray.core.config import Config, Place, apply_overrides, parse_config, where_or_how_fast
 from mer_ray.core.plugins import PluginHost
 from mer_ray.models import AnyModel, AttentionConfig
 from mer_ray.objectives import ClassWeights, ValueLoss, Weighting, metric_names
@@ -113,7 +113,7 @@ class TrainConfig(PluginHost):
     """
 
     manifest: Path = where_or_how_fast()
-    store: str = where_or_how_fast()
+    store: Place = where_or_how_fast()
     out: Path = where_or_how_fast()
     inputs: list[StreamConfig] = Field(min_length=1)
     model: AnyModel = AttentionConfig()

@@ -9,6 +9,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from mer_ray.core.errors import ClusterError, MerRayError
 from mer_ray.core.progress import track
+from mer_ray.core.ray_machines import size_at_most
 from mer_ray.core.ray_session import ray_session
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
@@ -55,8 +56,10 @@ def run_fits_in_parallel(runs: Sequence[tuple[TrainConfig, TrainingData, RunFold
 
 
 def units(config: TrainConfig, found: list[Partition], folder: RunFolder) -> list[list[FitName]]:
-    """What is left, in units that run apart: fits, or folds where an inner loop chooses for all seeds."""
+    """What is left, in units that run apart: fits, folds where an inner loop chooses for all seeds, or all fits as one computation."""
     left = [name for name in fit_names(config, found) if not folder.fit_folder(*name).is_finished]
+    if config.vectorised:
+        return [left] if left else []
     if config.candidates:
         folds = dict.fromkeys(fold for fold, _ in left)
         return [[name for name in left if name[0] == fold] for fold in folds]
@@ -66,7 +69,7 @@ def units(config: TrainConfig, found: list[Partition], folder: RunFolder) -> lis
 def _gpu_share(config: TrainConfig) -> float:
     if not use_gpu(config):
         return 0.0
-    return min(1.0, float(ray.cluster_resources()["GPU"]) / config.num_parallel_fits)
+    return min(1.0, size_at_most().num_gpus / config.num_parallel_fits)
 
 
 def _run_unit(config: TrainConfig, data: TrainingData, folder: RunFolder, device: str, names: list[FitName]) -> None:

@@ -5,6 +5,7 @@ from typing import Literal, Protocol
 import ray
 
 from mer_ray.core.errors import ClusterError
+from mer_ray.core.ray_machines import autoscaling_limit, size_at_most
 from mer_ray.core.ray_session import ray_session
 
 
@@ -42,11 +43,11 @@ def use_gpu(config: WorkerSettings) -> bool:
         ClusterError: `device: cuda` without enough GPUs, or a local Ray with fewer CPUs than workers, which would wait for ever.
 
     """
-    resources = ray.cluster_resources()
-    num_gpus, num_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+    size = size_at_most()
+    num_gpus, num_cpus = int(size.num_gpus), size.num_cpus
     needed = config.worker_range[0]
     if config.device == "cuda" and num_gpus == 0:
         raise ClusterError("device: cuda, but the Ray cluster has no GPU; set device: auto or cpu")
-    if len(ray.nodes()) == 1 and num_cpus < needed:
+    if len(ray.nodes()) == 1 and autoscaling_limit() is None and num_cpus < needed:
         raise ClusterError(f"num_workers: {needed}, but Ray has {num_cpus} CPUs here; set num_workers to at most {num_cpus}")
     return config.device != "cpu" and num_gpus >= needed

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mer_ray.core.artefacts import write_json
+from mer_ray.core.cluster_address import is_on_cluster
 from mer_ray.core.config import identity_of
 from mer_ray.core.table import Table
 from mer_ray.training.bundle_writing import write_bundle
@@ -79,10 +80,13 @@ def train_on(config: TrainConfig, data: TrainingData, start_s: float) -> RunSumm
 
 
 def train_several(wanted: Sequence[tuple[TrainConfig, TrainingData]], start_s: float) -> list[RunSummary]:
-    """As `train_on`, several runs with one `num_parallel_fits`: above 1, the fits of all of them share the cluster."""
+    """As `train_on`, several runs with one `num_parallel_fits`: above 1, the fits of all of them share the cluster.
+
+    Where a cluster is named, single fits run in its workers, too: the machine of this process may have no GPU.
+    """
     opened = [_open(config, data) for config, data in wanted]
     left = [run for run in opened if not run.folder.is_complete]
-    if left and left[0].config.num_parallel_fits > 1:
+    if left and _runs_in_tasks(left[0].config):
         # Ray is loaded where it is used only.
         from mer_ray.training.ray_fits import run_fits_in_parallel
 
@@ -92,6 +96,10 @@ def train_several(wanted: Sequence[tuple[TrainConfig, TrainingData]], start_s: f
             _run_fits(run)
     ended = {run.folder.root: _finish(run.config, run.data, run.folder, run.found, start_s) for run in left}
     return [ended.get(run.folder.root) or _read(run.folder) for run in opened]
+
+
+def _runs_in_tasks(config: TrainConfig) -> bool:
+    return config.num_parallel_fits > 1 or (is_on_cluster() and config.worker_range[1] == 1)
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,7 @@ def _with_known_precision(config: TrainConfig) -> TrainConfig:
     """`precision: auto` as the type that the workers will use: numbers depend on it, so a run must go on with the same."""
     if config.precision != "auto":
         return config
-    if config.worker_range[1] == 1 and config.num_parallel_fits == 1:
+    if config.worker_range[1] == 1 and not _runs_in_tasks(config):
         device_type = choose_device(config).type
     elif config.device == "cpu":
         device_type = "cpu"

@@ -77,8 +77,8 @@ class TuneConfig(Config):
 
     `objectives`: metrics of the development data, `milliseconds_per_clip` or `parameters`; the first one announces, several give a
     Pareto front and no pruning. `starts` are known good values, tried first: parameters, or {config: FILE}, whose values are read where
-    something is searched (such as what `probe` writes). The first of them is the recipe that the best is compared with. The best is
-    trained again with `final_seeds`.
+    something is searched (such as what `probe` writes). The first of them is the recipe that the best is compared with. The best
+    `finalists` trials and the starts are trained with `final_seeds`; the best of these on development data is judged on test.
 
     `storage`: null is a SQLite file in `out`; `journal:PATH`, `sqlite:PATH` or `postgresql://user@host/database`, whose password comes from
     PGPASSWORD or ~/.pgpass. A search that was interrupted goes on with `resume`. `max_concurrent` null: as many trials as the cluster
@@ -94,6 +94,7 @@ class TuneConfig(Config):
     pruner: Annotated[AshaPruner | MedianPruner, Field(discriminator="name")] | None = AshaPruner()
     starts: list[dict[str, Any]] = Field([])
     seed: int = Field(0, ge=0)
+    finalists: int = Field(5, ge=1, le=1000)
     final_seeds: list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field([0, 1, 2, 3, 4], min_length=1)
     study: str | None = None
     storage: str | None = where_or_how_fast(None)

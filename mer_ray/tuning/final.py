@@ -44,7 +44,13 @@ class FinalRun:
     def facts(self) -> dict[str, Any]:
         """For search.json."""
         interval = None if self.interval is None else list(self.interval)
-        found = {"split": self.split, "mean": self.mean, "interval": interval, "std": self.std, "num_seeds": self.num_seeds}
+        found = {
+            "split": self.split,
+            "mean": self.mean,
+            "interval": interval,
+            "std": self.std,
+            "num_seeds": self.num_seeds,
+        }
         return {"out": str(self.out), **found}
 
 

@@ -1,5 +1,6 @@
 """The trials of a search on a cluster: Ray Tune runs them in actors that are used again, Optuna chooses them."""
 
+import contextlib
 import math
 import os
 import shutil
@@ -9,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial as RayTrial
@@ -17,14 +17,16 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 from ray.tune.stopper import Stopper
 
 from mer_ray.core.config import Config
-from mer_ray.core.errors import ClusterError, ConfigError
+from mer_ray.core.ray_demand import GpuMeter, metered_gpus
+from mer_ray.core.ray_metrics import SearchMetrics
 from mer_ray.core.ray_session import ray_session
 from mer_ray.tuning.config import AshaPruner, MedianPruner, TuneConfig
 from mer_ray.tuning.live import SearchView, search_view
+from mer_ray.tuning.ray_layout import choose_layout
 from mer_ray.tuning.ray_searcher import StudySearcher
 from mer_ray.tuning.ray_study import SearchStudy
 from mer_ray.tuning.ray_trainable import OBJECTIVE, STEP, TrialActor
-from mer_ray.tuning.records import repeated_failure
+from mer_ray.tuning.records import best_of, repeated_failure
 from mer_ray.tuning.trials import Trials
 
 TUNE_SETTINGS = {
@@ -42,23 +44,32 @@ DIED = "its worker died"
 class Ledger:
     """What a search has spent, and whether it is to end."""
 
-    def __init__(self, study: SearchStudy, num_gpus: float) -> None:
-        self._study, self._num_gpus = study, num_gpus
+    def __init__(self, study: SearchStudy, meter: GpuMeter) -> None:
+        self._study, self._meter = study, meter
         self._before = study.spent
         self._began_s = self._noted_s = time.monotonic()
         # Whoever goes on has mended why these failed.
         self._failed_before = {record.number for record in study.records() if record.state == "failed"}
         self.reason: str | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As `SearchStudy`."""
+        return object, ()
+
     @property
     def seconds(self) -> float:
         """Of this search and those before it on the same study."""
-        return self._before["seconds"] + time.monotonic() - self._began_s
+        return self._before["seconds"] + self.seconds_here
+
+    @property
+    def seconds_here(self) -> float:
+        """Since this search was begun or resumed."""
+        return time.monotonic() - self._began_s
 
     @property
     def gpu_seconds(self) -> float:
         """Seconds in which a GPU was ours, summed over GPUs."""
-        return self._before["gpu_seconds"] + self._num_gpus * (time.monotonic() - self._began_s)
+        return self._before["gpu_seconds"] + self._meter.gpu_seconds
 
     def note(self) -> None:
         """Write what is spent into the study."""
@@ -106,6 +117,7 @@ class Watcher(tune.Callback):
 
     def __init__(self, study: SearchStudy, searcher: StudySearcher, ledger: Ledger, view: SearchView) -> None:
         self._study, self._searcher, self._ledger, self._view = study, searcher, ledger, view
+        self._metrics, self._num_before = SearchMetrics(), sum(record.is_finished for record in study.records())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As `SearchStudy`."""
@@ -117,7 +129,15 @@ class Watcher(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         """After every event of Tune's loop."""
-        self._view.update(self._study.records(), self._ledger.seconds, self._ledger.gpu_seconds)
+        records, config = self._study.records(), self._study.config
+        self._view.update(records, self._ledger.seconds, self._ledger.gpu_seconds)
+        num_finished = sum(record.is_finished for record in records)
+        self._metrics.trials.set(num_finished)
+        self._metrics.trials_per_minute.set(60 * (num_finished - self._num_before) / self._ledger.seconds_here)
+        if (best := best_of(records, config.objectives[0])) is not None:
+            self._metrics.best.set(best.values[config.objectives[0]])
+        if config.price_per_gpu_hour:
+            self._metrics.usd.set(self._ledger.gpu_seconds / 3600 * config.price_per_gpu_hour)
 
 
 def run_trials(study: SearchStudy, trials: Trials, num_steps: int, check: Callable[[dict[str, Any]], Config], use_gpu: bool) -> str | None:
@@ -135,17 +155,20 @@ def run_trials(study: SearchStudy, trials: Trials, num_steps: int, check: Callab
     if left <= 0:
         return None
     os.environ.update({name: os.environ.get(name, value) for name, value in TUNE_SETTINGS.items()})
-    with ray_session(), search_view(config) as view:
-        resources, num_at_once, num_gpus = _layout(config, use_gpu)
-        ledger = Ledger(study, num_gpus)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ray_session())
+        layout = choose_layout(config, use_gpu)
+        meter = stack.enter_context(metered_gpus(layout.num_gpus))
+        view = stack.enter_context(search_view(config))
+        ledger = Ledger(study, meter)
         searcher = StudySearcher(study, check, ledger.must_stop)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(TrialActor, trials=trials), resources),
+            tune.with_resources(tune.with_parameters(TrialActor, trials=trials), {"cpu": layout.cpus, "gpu": layout.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=_scheduler(config, num_steps),
                 num_samples=left,
-                max_concurrent_trials=min(num_at_once, left),
+                max_concurrent_trials=min(layout.num_at_once, left),
                 reuse_actors=True,
                 metric=None,
                 mode=None,
@@ -184,23 +207,6 @@ def _reason_of(trial: RayTrial) -> str:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else DIED
-
-
-def _layout(config: TuneConfig, use_gpu: bool) -> tuple[dict[str, float], int, float]:
-    """What a trial takes, how many run at once, and the GPUs that are paid for."""
-    found = ray.cluster_resources()
-    num_cpus, num_gpus = int(found.get("CPU", 0)), float(found.get("GPU", 0))
-    if num_cpus < 1:
-        raise ClusterError("the Ray cluster has no CPU for a trial; start nodes with CPUs")
-    raw = config.target.raw
-    if raw.get("train", raw).get("device") == "cuda" and not num_gpus:
-        raise ClusterError("train.device: cuda, but the Ray cluster has no GPU; set train.device: auto or cpu")
-    if config.budget.usd is not None and not (use_gpu and num_gpus):
-        raise ConfigError("budget.usd: is for GPUs, and trials have none here; leave it out, or set budget.hours")
-    if use_gpu and num_gpus:
-        at_once = config.max_concurrent or max(1, int(num_gpus * config.trials_per_gpu))
-        return {"cpu": 1, "gpu": 1 / config.trials_per_gpu}, at_once, num_gpus
-    return {"cpu": 1}, config.max_concurrent or num_cpus, 0.0
 
 
 def _scheduler(config: TuneConfig, num_steps: int) -> TrialScheduler:

@@ -34,6 +34,11 @@ class TrialRecord:
     inputs: dict[str, list[str]] = field(default_factory=dict)
 
     @property
+    def start_number(self) -> int:
+        """Which known good setting it tries, they come first; beyond their number, none."""
+        return self.number if self.stands_for is None else self.stands_for
+
+    @property
     def is_finished(self) -> bool:
         """Whether it counts for the budget: what failed by a reason of its own does, too."""
         return self.state != "running"
@@ -46,6 +51,16 @@ def best_of(records: Sequence[TrialRecord], objective: str) -> TrialRecord | Non
         if record.state == "complete" and (best is None or is_better(objective, record.values[objective], best.values[objective])):
             best = record
     return best
+
+
+def finalists_of(records: Sequence[TrialRecord], objective: str, number: int, num_starts: int) -> list[TrialRecord]:
+    """The best complete trials by an objective, best first, and after them the known good settings that are complete.
+
+    One seed on few clips tells good trials badly apart, and the luckiest of many wins: several earn a second look.
+    """
+    complete = [record for record in records if record.state == "complete"]
+    ranked = sorted(complete, key=lambda record: record.values[objective], reverse=is_better(objective, 1.0, 0.0))
+    return ranked[:number] + [record for record in ranked[number:] if record.start_number < num_starts]
 
 
 def pareto_front(records: Sequence[TrialRecord], directions: dict[str, str]) -> list[TrialRecord]:

@@ -3,6 +3,7 @@
 <out>/config.yaml                    what was asked for
 <out>/study.sqlite                   all trials, unless the storage is elsewhere
 <out>/trials.parquet                 a row per trial: state, values, parameters as they acted, layers read, seconds, reason
+<out>/finalists.json                 scores of the finalists with the final seeds, by the identity of their configs
 <out>/best.yaml                      the best trial as a config of `train`
 <out>/runs/trial<number>/            the run of the best, and of the first start, with the final seeds
 <out>/search.json                    what came out (its existence means the search is complete)
@@ -55,6 +56,11 @@ class SearchFolder:
     def facts_path(self) -> Path:
         """search.json."""
         return self.root / "search.json"
+
+    @property
+    def finalists_path(self) -> Path:
+        """finalists.json."""
+        return self.root / "finalists.json"
 
     @property
     def best_path(self) -> Path:

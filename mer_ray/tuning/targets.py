@@ -65,9 +65,13 @@ class TrainTarget:
         """Read clips and features."""
         return Trainings(read_search_data(self.raw, self.training(drawn), self.where))
 
-    def finish(self, drawn: Mapping[str, Any], seeds: Sequence[int], out: Path, metric: str) -> tuple[dict[str, Any], FinalRun]:
-        """Train with these seeds; the config for `mer-ray train`, and how it does on test."""
-        config = self.parse({**drawn, "seeds": list(seeds)}, out)
+    def with_seeds(self, drawn: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+        """A draw with these seeds."""
+        return {**drawn, "seeds": list(seeds)}
+
+    def finish(self, drawn: Mapping[str, Any], out: Path, metric: str) -> tuple[dict[str, Any], FinalRun]:
+        """Train; the config for `mer-ray train`, and how it does on test."""
+        config = self.parse(drawn, out)
         return config.model_dump(mode="json"), train_finally(config, metric)
 
     def absolute(self) -> dict[str, Any]:
@@ -113,9 +117,13 @@ class SelftrainTarget:
         """Read clips and features."""
         return Selftrainings(read_search_data(self.raw, self.training(drawn), self.where))
 
-    def finish(self, drawn: Mapping[str, Any], seeds: Sequence[int], out: Path, metric: str) -> tuple[dict[str, Any], FinalRun]:
-        """Run all rounds with these seeds; the config for `mer-ray selftrain`, and how it does on test."""
-        config = self.parse({**drawn, "train": {**drawn["train"], "seeds": list(seeds)}}, out)
+    def with_seeds(self, drawn: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+        """A draw with these seeds."""
+        return {**drawn, "train": {**drawn["train"], "seeds": list(seeds)}}
+
+    def finish(self, drawn: Mapping[str, Any], out: Path, metric: str) -> tuple[dict[str, Any], FinalRun]:
+        """Run all rounds; the config for `mer-ray selftrain`, and how it does on test."""
+        config = self.parse(drawn, out)
         values = config.model_dump(mode="json")
         # It follows from `out`, which may be another one.
         del values["train"]["out"]

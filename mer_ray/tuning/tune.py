@@ -1,17 +1,20 @@
 """The verb `tune`: a config with searched values -> a finished search."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mer_ray.core.artefacts import git_revision, hardware, versions
 from mer_ray.core.config import identity_of
+from mer_ray.core.counting import say_count
 from mer_ray.core.errors import ConfigError, RunError
 from mer_ray.core.table import Table
+from mer_ray.objectives import is_better
 from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.draws import sample_draws, settle_record
 from mer_ray.tuning.final import FinalRun, compare_runs
-from mer_ray.tuning.records import TrialRecord, best_of, pareto_front
+from mer_ray.tuning.records import TrialRecord, finalists_of, pareto_front
 from mer_ray.tuning.search_data import SearchData, check_layers
 from mer_ray.tuning.search_folder import SearchFolder
 from mer_ray.tuning.space import Dimension, Space
@@ -35,7 +38,7 @@ class SearchSummary:
 
 
 def tune(config: TuneConfig) -> SearchSummary:
-    """Search, train the best anew with several seeds, judge it on test; a search of this config that is complete is returned at once.
+    """Search, score the finalists with several seeds, judge the best on test; a search of this config that is complete is returned at once.
 
     Raises:
         ConfigError: a searched value that is not well formed, or that cannot be trained.
@@ -64,15 +67,17 @@ def tune(config: TuneConfig) -> SearchSummary:
     with shared.same_plugins(), open_study(config, space, identity) as study:
         folder.write_config(config)
         num_steps = max(trials.num_steps(target.parse(drawn)) for drawn in samples)
-        ended_by = run_trials(study, trials, num_steps, target.parse, use_gpu=shared.device != "cpu")
+        use_gpu = shared.device != "cpu"
+        ended_by = run_trials(study, trials, num_steps, target.parse, use_gpu)
         records = [settle_record(record, space, trials.data.layers) for record in study.records()]
         folder.write_trials(records)
-        best = best_of(records, config.objectives[0])
-        if best is None:
+        finalists = finalists_of(records, config.objectives[0], config.finalists, len(config.starts))
+        if not finalists:
             raise RunError(f"{config.out}: no trial is complete{f': {ended_by}' if ended_by else ''}; see trials.parquet for their reasons")
         if ended_by is not None and "failed alike" in ended_by:
             raise RunError(f"{config.out}: {ended_by}; mend it and go on with --resume")
-        facts = _finish(config, space, trials.data, folder, records, best)
+        best, dev = _choose(config, trials, folder, finalists, use_gpu)
+        facts = _finish(config, trials.data, folder, records, best, dev)
         facts |= {"identity": identity, "ended_by": ended_by, "importances": study.importances(), "spent": study.spent}
         folder.write_facts(facts)
     return SearchSummary(folder.root, facts, was_complete=False)
@@ -98,7 +103,8 @@ def plan_search(config: TuneConfig) -> Table:
         ("known good settings first", str(len(config.starts))),
         ("parameters", str(len(space.dimensions))),
         *[(f"  {dimension.name}", _range(dimension)) for dimension in space.dimensions.values()],
-        ("best trained again with seeds", ", ".join(map(str, config.final_seeds))),
+        ("finalists", str(config.finalists)),
+        ("finalists scored with seeds", ", ".join(map(str, config.final_seeds))),
         ("out", str(config.out)),
     ]
     return Table("Search", ("what", "value"), tuple(rows))
@@ -125,12 +131,30 @@ def _check_with_data(config: TuneConfig, space: Space, trials: Trials) -> None:
         raise faults[0]
 
 
+def _choose(
+    config: TuneConfig, trials: Trials, folder: SearchFolder, finalists: Sequence[TrialRecord], use_gpu: bool
+) -> tuple[TrialRecord, dict[int, float]]:
+    """The best of the finalists on development data, and the scores of all by number, with the final seeds."""
+    # Ray is loaded where it is used only.
+    from mer_ray.tuning.ray_finalists import score_finalists
+
+    objective = config.objectives[0]
+    configs = {record.number: config.target.parse(_with_final_seeds(config, record)) for record in finalists}
+    scores = score_finalists(config, trials, configs, folder.finalists_path, use_gpu)
+    dev = {number: scores[number][objective] for number in configs}
+    best = finalists[0]
+    for record in finalists[1:]:
+        if is_better(objective, dev[record.number], dev[best.number]):
+            best = record
+    return best, dev
+
+
 def _finish(
-    config: TuneConfig, space: Space, data: SearchData, folder: SearchFolder, records: list[TrialRecord], best: TrialRecord
+    config: TuneConfig, data: SearchData, folder: SearchFolder, records: Sequence[TrialRecord], best: TrialRecord, dev: Mapping[int, float]
 ) -> dict[str, Any]:
     """Train the best and the first start anew, compare them on test, and say all that was found."""
     objective = config.objectives[0]
-    chosen, final = _run_again(config, space, best)
+    chosen, final = _run_again(config, best)
     folder.write_best(chosen)
     facts = {
         "name": config.study_name,
@@ -138,29 +162,34 @@ def _finish(
         "objectives": dict(zip(config.objectives, config.directions, strict=True)),
         "counts": {state: sum(record.state == state for record in records) for state in ("complete", "pruned", "failed")},
         "best": _record_facts(best),
+        "finalists": {str(number): score for number, score in dev.items()},
         "pareto": [record.number for record in pareto_front(records, dict(zip(config.objectives, config.directions, strict=True)))],
-        "final": final.facts(),
+        "final": {"dev": dev[best.number], **final.facts()},
         "optimism": best.values[objective] - final.mean,
         "num_starts": len(config.starts),
         "start": None,
         "encoders": {name: _encoder_facts(data, name) for name in data.records},
-        "dimensions": {dimension.name: dimension.facts() for dimension in space.dimensions.values()},
+        "dimensions": {dimension.name: dimension.facts() for dimension in config.space.dimensions.values()},
         "versions": versions(),
         "hardware": hardware(),
         "git": git_revision(),
     }
-    start = next((record for record in records if record.stands_for == 0), None) if config.starts else None
+    start = next((record for record in records if record.start_number == 0), None) if config.starts else None
     if start is not None and start.state != "failed" and start.number != best.number:
-        _, started = _run_again(config, space, start)
+        _, started = _run_again(config, start)
         gain = compare_runs(started, final, objective)
         facts["start"] = {**_record_facts(start), "final": started.facts(), "gain": dict(gain)}
     return facts
 
 
-def _run_again(config: TuneConfig, space: Space, record: TrialRecord) -> tuple[dict[str, Any], FinalRun]:
+def _run_again(config: TuneConfig, record: TrialRecord) -> tuple[dict[str, Any], FinalRun]:
     """A trial's config with the final seeds, run by its own verb."""
-    drawn = space.fill(lambda dimension: record.params[dimension.name])
-    return config.target.finish(drawn, config.final_seeds, config.out / "runs" / f"trial{record.number}", config.objectives[0])
+    return config.target.finish(_with_final_seeds(config, record), config.out / "runs" / f"trial{record.number}", config.objectives[0])
+
+
+def _with_final_seeds(config: TuneConfig, record: TrialRecord) -> dict[str, Any]:
+    drawn = config.space.fill(lambda dimension: record.params[dimension.name])
+    return config.target.with_seeds(drawn, config.final_seeds)
 
 
 def _encoder_facts(data: SearchData, name: str) -> dict[str, Any]:
@@ -186,12 +215,13 @@ def _found_table(summary: SearchSummary) -> Table:
     counts, best, final = facts["counts"], facts["best"], facts["final"]
     rows = [
         ("trials", f"{counts['complete']} complete, {counts['pruned']} pruned, {counts['failed']} failed"),
-        (f"best trial, {objective} on development data", f"{best['values'][objective]:.3f} (trial {best['number']})"),
+        (f"best trial, {objective} on development data in the search", f"{best['values'][objective]:.3f} (trial {best['number']})"),
+        (_with_seeds(facts, f"{objective} on development data"), f"{final['dev']:.3f}, the best of {len(facts['finalists'])} finalists"),
         (
-            f"trained again with {final['num_seeds']} seeds, {objective} on {final['split']}",
+            _with_seeds(facts, f"{objective} on {final['split']}"),
             _with_interval(final["mean"], final["interval"]),
         ),
-        ("optimism of the search (development minus test)", f"{facts['optimism']:+.3f}"),
+        ("optimism of the search (its score minus that on test)", f"{facts['optimism']:+.3f}"),
     ]
     if facts["start"] is not None:
         start, gain = facts["start"]["final"], facts["start"]["gain"]
@@ -201,6 +231,10 @@ def _found_table(summary: SearchSummary) -> Table:
     notes += [f"ended before all trials were done: {facts['ended_by']}"] if facts["ended_by"] else []
     notes.append(f"the best as a config of train: {summary.folder / 'best.yaml'}; its run: {final['out']}")
     return Table(f"Search {facts['name']} ({facts['corpus']})", ("what", "value"), tuple(rows), tuple(notes))
+
+
+def _with_seeds(facts: dict[str, Any], what: str) -> str:
+    return f"trained with {say_count(facts['final']['num_seeds'], 'seed')}, {what}"
 
 
 def _with_interval(mean: float, interval: list[float] | None, sign: str = "") -> str:

@@ -5,8 +5,9 @@ import platform
 
 import ray
 
+from mer_ray.core.cluster_address import ADDRESS_VARIABLE
 from mer_ray.core.errors import ClusterError
-from mer_ray.core.ray_session import ADDRESS_VARIABLE, ray_session
+from mer_ray.core.ray_session import ray_session
 
 Row = tuple[str, str, str]
 

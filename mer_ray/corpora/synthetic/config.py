@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mer_ray.core.config import NOT_IDENTITY, Config, where_or_how_fast
+from mer_ray.core.config import NOT_IDENTITY, Config, Place, where_or_how_fast
 from mer_ray.core.media_types import MODALITIES, Modality
 
 # MER2023's train split: classes in order, clips per class, valence mean and deviation per class.
@@ -56,7 +56,7 @@ class PlantedConfig(Config):
     `num_folds` speaker-disjoint folds of the labelled clips, or none.
     """
 
-    store: str | None = where_or_how_fast(None)
+    store: Place | None = where_or_how_fast(None)
     manifest: Path | None = where_or_how_fast(None)
     num_folds: Annotated[int, Field(ge=2)] | None = 5
     num_layers: Annotated[int, Field(ge=1)] = 8

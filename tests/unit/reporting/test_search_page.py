@@ -95,9 +95,10 @@ def test_parallel_axes_hold_places_of_all_kinds_and_what_was_not_drawn(tmp_path:
 def test_answers_are_computed_from_the_trials() -> None:
     tables = tables_of(SEARCH)
     assert tables["headline"] == [
-        "Trial 4 is the best of 5 complete trials: weighted F1 0.600 on development data.",
-        "Trained again with 3 seeds, it reaches 0.550 (95 % interval 0.500 to 0.600) on test, which no trial has seen: 0.050 worse than on "
-        "development data, within the interval.",
+        "Of 5 complete trials, the 2 most promising were trained with 3 seeds; trial 4 is the best of them: weighted F1 0.580 on "
+        "development data, 0.600 in the search.",
+        "With 3 seeds it reaches 0.550 (95 % interval 0.500 to 0.600) on test, which no trial has seen: 0.050 worse than in the search, "
+        "within the interval.",
         "The first known setting reaches 0.450 there; the best is 0.100 better (difference 0.040 to 0.160, p 0.002): more than chance.",
     ]
     assert tables["course"] == "9 trials (5 complete, 1 pruned, 3 failed) in 60 s. It ended: all trials that were asked for are done."
@@ -203,8 +204,9 @@ def test_low_errors_are_the_best() -> None:
     gain = {"mean": -0.2, "interval": [-0.3, -0.1], "p_value": 0.0002}
     facts = search_facts(SEARCH, objectives=mse, encoders={}, start={"final": {"mean": 0.7}, "gain": gain})
     facts["final"] |= {"mean": 0.5, "interval": [0.45, 0.6]}
+    facts["best"] |= {"number": 1, "values": records[1].values}
     tables = build_search_tables(facts, order_trials(records, mse))
-    assert tables["headline"][1].endswith("0.100 worse than on development data.")
+    assert tables["headline"][1].endswith("0.100 worse than in the search.")
     assert tables["headline"][2].endswith("the best is 0.200 better (difference 0.100 to 0.300, p below 0.001): more than chance.")
     assert [row["number"] for row in tables["best"]] == [1, 0]
 

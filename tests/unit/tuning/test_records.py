@@ -1,4 +1,6 @@
-from mer_ray.tuning.records import TrialRecord, best_of, pareto_front, repeated_failure
+from dataclasses import replace
+
+from mer_ray.tuning.records import TrialRecord, best_of, finalists_of, pareto_front, repeated_failure
 
 
 def complete(number: int, **values: float) -> TrialRecord:
@@ -55,3 +57,19 @@ def test_reasons_that_differ_by_numbers_alone_are_the_same() -> None:
     assert repeated_failure(failed[:2], 2) == reasons[0]
     assert repeated_failure(failed[2:], 2) == reasons[2]
     assert repeated_failure(failed[1:3], 2) is None
+
+
+def test_finalists_are_the_best_complete_trials_and_the_starts_once_each():
+    records = [complete(0, uar=0.2), complete(1, uar=0.5), complete(2, uar=0.9), replace(complete(3, uar=0.3), state="pruned")]
+    records += [complete(4, uar=0.7), complete(5, uar=0.9)]
+
+    assert [one.number for one in finalists_of(records, "uar", 2, num_starts=2)] == [2, 5, 1, 0]
+    assert [one.number for one in finalists_of(records, "uar", 4, num_starts=2)] == [2, 5, 4, 1, 0]
+    assert finalists_of(records[3:4], "uar", 4, num_starts=4) == []
+
+
+def test_finalists_by_an_error_are_those_of_the_least_one_and_a_start_that_was_repeated_stays_one():
+    records = [replace(complete(0, valence_mse=1.0), state="running"), complete(1, valence_mse=0.5), complete(2, valence_mse=0.1)]
+    records.append(replace(complete(3, valence_mse=2.0), stands_for=0))
+
+    assert [one.number for one in finalists_of(records, "valence_mse", 1, num_starts=1)] == [2, 3]
