@@ -1,1 +1,1 @@
-"""Jobs sent to clusters: as Ray jobs, and as batch jobs of Slurm."""
+"""Jobs on clusters: checked here, sent there, watched and stopped from here."""

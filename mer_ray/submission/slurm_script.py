@@ -117,8 +117,8 @@ start_ray() {
     until (: <"/dev/tcp/$head/$port") 2>/dev/null; do sleep 1; done
     role="--address=$head:$port"
   fi
-  # Both are lists of words without blanks.
-  ray start $role --temp-dir="$folder" $ray_options
+  # No draining: the job is over. Role and options are words without blanks.
+  RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 ray start $role --temp-dir="$folder" $ray_options
   rm -rf "$folder"
 }
 export -f start_ray
