@@ -22,7 +22,6 @@ from slurm_server import SlurmServer, find_slurm, slurm_server
 from mer_ray.submission.slurm import SlurmSubmission, submit_to_slurm
 
 pytestmark = [
-    pytest.mark.chaos,
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not find_slurm(), reason="slurmctld, slurmd and sbatch are not installed (Debian: apt-get install slurm-wlm)"),
@@ -94,7 +93,9 @@ def test_a_job_runs_over_two_machines_to_its_end_beside_another_ray(site: Site, 
     os.kill(head[1], 0)
 
 
-def test_a_job_that_fails_has_failed_for_slurm_too(site: Site, corpus: ChaosCorpus):
+@pytest.mark.chaos
+def test_a_job_that_fails_has_failed_for_slurm_too(site: Site, chaos_folder: Path):
+    corpus = make_corpus(chaos_folder / "failing-corpus", 14, seed=23)
     sent = site.submit("failing", [extract_from(corpus, site.folder / "store", max_failure_rate=0.0)])
     assert sent.job_id is not None
     ended = site.server.wait_for_end(sent.job_id)
@@ -103,9 +104,15 @@ def test_a_job_that_fails_has_failed_for_slurm_too(site: Site, corpus: ChaosCorp
     site.check_nothing_is_left(sent.script.parent)
 
 
+@pytest.mark.chaos
 def test_a_job_at_its_time_limit_is_queued_again_and_goes_on_where_it_was(site: Site, chaos_folder: Path):
     corpus = make_corpus(chaos_folder / "limit-corpus", 60, seed=17)
-    slow = {"name": "plugin", "file": str(HERE / "slow_encoder.py"), "class": "SlowConfig", "config": {}}
+    slow = {
+        "name": "plugin",
+        "file": str(HERE / "slow_encoder.py"),
+        "class": "SlowConfig",
+        "config": {"quick_once": str(site.folder / "quick")},
+    }
     store = site.folder / "store"
     extract = {**extract_from(corpus, store, allow_plugins=True), "encoders": [slow]}
     sent = site.submit("limit", [extract], stop_s=180)
@@ -125,6 +132,7 @@ def test_a_job_at_its_time_limit_is_queued_again_and_goes_on_where_it_was(site: 
     site.server.ask("scontrol", "update", f"JobId={sent.job_id}", f"TimeLimit={int(hours) * 60 + int(minutes) + 3}")
     wait_for("the job to be queued again", lambda: site.server.facts(sent.job_id)["Restarts"] == "1")
     site.server.ask("scontrol", "update", f"JobId={sent.job_id}", "TimeLimit=60")
+    (site.folder / "quick").touch()
     kept = {path: path.stat().st_mtime_ns for path in store.rglob("part-*.parquet")}
     assert before <= kept.keys()
     num_done = sum(read_truth(store, key).num_rows.total() for key in keys_of(store))
@@ -138,6 +146,7 @@ def test_a_job_at_its_time_limit_is_queued_again_and_goes_on_where_it_was(site: 
     site.check_nothing_is_left(logs)
 
 
+@pytest.mark.chaos
 def test_the_tasks_of_an_array_share_the_clips(site: Site, chaos_folder: Path):
     corpus = make_corpus(chaos_folder / "array-corpus", 40, seed=19)
     store = site.folder / "store"

@@ -11,8 +11,9 @@ from mer_ray.workflow.job import load_job
 SITE = {"cpus_per_node": 2, "memory_gb_per_node": 4, "hours": 1, "logs": "logs"}
 SYNTH = {"verb": "synth", "out": "corpus", "num_clips": 12}
 EXTRACT = {"verb": "extract", "manifest": "m.parquet", "store": "store", "encoders": [{"name": "spectral"}]}
+INPUTS = [{"encoder": "spectral", "layers": ["log_mel"]}]
 RATE = {"search": "float", "low": 1e-4, "high": 1e-2}
-TUNE = {"verb": "tune", "out": "search", "train": {"manifest": "m.parquet", "store": "store", "learning_rate": RATE}}
+TUNE = {"verb": "tune", "out": "search", "train": {"manifest": "m.parquet", "store": "store", "inputs": INPUTS, "learning_rate": RATE}}
 
 
 @pytest.fixture
