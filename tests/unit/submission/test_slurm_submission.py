@@ -13,7 +13,17 @@ SYNTH = {"verb": "synth", "out": "corpus", "num_clips": 12}
 EXTRACT = {"verb": "extract", "manifest": "m.parquet", "store": "store", "encoders": [{"name": "spectral"}]}
 INPUTS = [{"encoder": "spectral", "layers": ["log_mel"]}]
 RATE = {"search": "float", "low": 1e-4, "high": 1e-2}
-TUNE = {"verb": "tune", "out": "search", "train": {"manifest": "m.parquet", "store": "store", "inputs": INPUTS, "learning_rate": RATE}}
+TUNE = {
+    "verb": "tune",
+    "out": "search",
+    "train": {
+        "manifest": "m.parquet",
+        "store": "store",
+        "inputs": INPUTS,
+        "protocol": {"name": "folds", "test_folds": [0]},
+        "learning_rate": RATE,
+    },
+}
 
 
 @pytest.fixture
