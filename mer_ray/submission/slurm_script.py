@@ -165,7 +165,7 @@ until (: <"/dev/tcp/$head/$port") 2>/dev/null; do
   sleep 1
 done
 export RAY_ADDRESS=$head:$port
-python -m mer_ray.submission.ray_nodes "$nodes" || exit 1
+python -P -m mer_ray.submission.ray_nodes "$nodes" || exit 1
 
 # USR1 comes before the time limit, TERM from scancel.
 at_limit=

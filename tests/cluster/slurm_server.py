@@ -74,11 +74,11 @@ class SlurmServer:
         """What Slurm says of a job, or of the task `17_1` of an array."""
         return dict(re.findall(r"(\S+?)=(\S*)", self.ask("scontrol", "show", "job", job_id, "--oneliner")))
 
-    def wait_for_state(self, job_id: str, *states: str, timeout_s: float = 300.0) -> dict[str, str]:
+    def wait_for_state(self, job_id: str, *states: str, timeout_s: float = 600.0) -> dict[str, str]:
         """The job's facts once it is in one of the states."""
         return wait_for(f"{job_id} to be {states}", lambda: self._facts_in(job_id, states), timeout_s)
 
-    def wait_for_end(self, job_id: str, timeout_s: float = 300.0) -> dict[str, str]:
+    def wait_for_end(self, job_id: str, timeout_s: float = 600.0) -> dict[str, str]:
         """The job's facts once it will not run again."""
         return self.wait_for_state(job_id, "COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL", timeout_s=timeout_s)
 

@@ -29,7 +29,7 @@ case $1-$2 in
 esac
 """
 PYTHON = """#!/bin/bash
-[ "$2" = mer_ray.submission.ray_nodes ] || exec {python} "$@"
+[ "$3" = mer_ray.submission.ray_nodes ] || exec {python} "$@"
 """
 JOB = """#!/bin/bash
 echo "$RAY_AUTH_MODE" "$(stat --format=%a "$RAY_AUTH_TOKEN_PATH")" "$@" >started
