@@ -7,7 +7,7 @@ so that `--help` and a mistyped word answer at once.
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.console import Console
 from mer_ray.core.config import apply_overrides, dump_yaml, load_yaml, parse_config
 from mer_ray.core.errors import ConfigError, MerRayError
 from mer_ray.core.table import Table
+
+if TYPE_CHECKING:
+    from mer_ray.submission.ray_jobs import ClusterJobs
 
 app = typer.Typer(
     name="mer-ray",
@@ -28,6 +31,8 @@ store_app = typer.Typer(help="Look at a feature store, check it, merge its parts
 app.add_typer(store_app, name="store")
 encoders_app = typer.Typer(help="List encoders and their published weights, convert and collect weights.", no_args_is_help=False)
 app.add_typer(encoders_app, name="encoders")
+jobs_app = typer.Typer(help="Watch and stop the jobs of a cluster.", no_args_is_help=True)
+app.add_typer(jobs_app, name="jobs")
 
 # What the command line toolkit exits with after Ctrl-C.
 INTERRUPTED = 130
@@ -36,7 +41,22 @@ PIPE_WIDTH = 160
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="[CONFIG.yaml] [key.sub=value]...", show_default=False)]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the resolved config and stop.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="The cluster's dashboard, e.g. http://127.0.0.1:8265; RAY_API_SERVER_ADDRESS by default.", show_default=False
+    ),
+]
+Shared = Annotated[
+    list[Path] | None,
+    typer.Option("--shared", help="A folder that all machines of the cluster mount at this path; may be given again.", show_default=False),
+]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="As `mer-ray jobs ls` shows it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without starting Ray, and stop.")]
+
+
+class LeftRunningError(SystemExit):
+    """The user turned away from a job that goes on elsewhere."""
 
 
 def main() -> None:
@@ -48,6 +68,8 @@ def main() -> None:
     except OSError as error:
         reason = " ".join(str(error.strerror or error).split())
         _fail(f"{error.filename or 'a file'}: {reason}; check that it exists, that you may use it and that there is room", 1)
+    except LeftRunningError:
+        raise
     except SystemExit as ended:
         if ended.code in (INTERRUPTED, TERMINATED):
             how = "interrupted" if ended.code == INTERRUPTED else "ended by SIGTERM"
@@ -85,6 +107,98 @@ def run(words: Words = None, print_config: PrintConfig = False, dry_run: DryRun 
         _print("  finished before: skipped" if result.skipped else f"  {result.verb}: {result.seconds:.1f} s")
 
     run_job(job, announce=_print, show=show)
+
+
+@app.command()
+def submit(
+    words: Annotated[list[str], typer.Argument(metavar="JOB.yaml [vars.name=value]...", show_default=False)],
+    address: Address = None,
+    shared: Shared = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log, and exit as the job does.")] = True,
+) -> None:
+    """Send a job file to a Ray cluster, follow its log, and exit with its status; Ctrl-C leaves it running."""
+    from mer_ray.submission.submit import submit as send
+
+    path, overrides = _split(words)
+    if path is None:
+        raise ConfigError("submit: name a job file: mer-ray submit JOB.yaml [vars.name=value]... --address URL")
+    sent = send(path, overrides, address, shared or [], announce=_tell)
+    _tell(f"job {sent.job_id}")
+    if wait:
+        _follow(sent.jobs, sent.job_id)
+    else:
+        _tell(_how_to_come_back(sent.jobs, sent.job_id))
+
+
+@jobs_app.command("ls")
+def jobs_ls(address: Address = None) -> None:
+    """List the jobs of a cluster, newest first."""
+    from mer_ray.submission.ray_jobs import ClusterJobs, describe
+
+    jobs = ClusterJobs(address)
+    rows = [describe(details) for details in jobs.list()]
+    columns = ("job", "status", "file", "began", "seconds")
+    _show([Table(f"Jobs at {jobs.address}", columns, tuple(tuple(row[name] for name in columns) for row in rows))], _console())
+
+
+@jobs_app.command("logs")
+def jobs_logs(
+    job: JobId, address: Address = None, follow: Annotated[bool, typer.Option("-f", "--follow", help="Until it ends.")] = False
+) -> None:
+    """Show what a job has printed."""
+    from mer_ray.submission.ray_jobs import ClusterJobs
+
+    jobs = ClusterJobs(address)
+    if follow:
+        jobs.status(job)
+        _follow(jobs, job)
+    else:
+        _print(jobs.logs(job).rstrip("\n"))
+
+
+@jobs_app.command("status")
+def jobs_status(job: JobId, address: Address = None) -> None:
+    """Show how a job is; exits as the job did, with 0 while it runs."""
+    from mer_ray.submission.ray_jobs import ClusterJobs, describe, exit_code
+
+    details = ClusterJobs(address).status(job)
+    for name, value in describe(details).items():
+        if value not in ("", None):
+            _print(f"{name}: {value}")
+    if details.status.is_terminal():
+        raise typer.Exit(exit_code(details))
+
+
+@jobs_app.command("stop")
+def jobs_stop(job: JobId, address: Address = None) -> None:
+    """Ask a job to end; what is done is kept, and the same job submitted again goes on from there."""
+    from mer_ray.submission.ray_jobs import ClusterJobs
+
+    jobs = ClusterJobs(address)
+    _print(f"{job}: is being stopped" if jobs.stop(job) else f"{job}: has ended already")
+
+
+def _follow(jobs: "ClusterJobs", job_id: str) -> None:
+    from mer_ray.submission.ray_jobs import exit_code
+
+    try:
+        details = jobs.follow(job_id, lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        _tell(f"job {job_id} goes on. {_how_to_come_back(jobs, job_id)}")
+        raise LeftRunningError(INTERRUPTED) from None
+    _tell(f"job {job_id}: {details.status.value.lower()}")
+    if exit_code(details):
+        raise typer.Exit(exit_code(details))
+
+
+def _how_to_come_back(jobs: "ClusterJobs", job_id: str) -> str:
+    return (
+        f"Look again: mer-ray jobs logs -f {job_id} --address {jobs.address}; end it: mer-ray jobs stop {job_id} --address {jobs.address}"
+    )
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -518,9 +632,22 @@ def doctor(
         typer.Option("--plugin", help="RUN this Python file and check the models, encoders and corpora in it.", show_default=False),
     ] = None,
     class_name: Annotated[str | None, typer.Option("--class", help="One config class of the file.", show_default=False)] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Look at this cluster: closed, one version, storage.", show_default=False),
+    ] = None,
+    shared: Shared = None,
+    store: Annotated[str | None, typer.Option("--store", help="With --address: where features go: s3://...", show_default=False)] = None,
 ) -> None:
-    """Show versions, hardware, free disk, and whether the Ray cluster answers; or check a plug-in against its contract."""
-    if plugin is None:
+    """Show versions, hardware, free disk, and whether the Ray cluster answers; or check a cluster, or a plug-in against its contract."""
+    if address is not None:
+        from mer_ray.submission.cluster_doctor import examine as examine_cluster
+
+        table, well = examine_cluster(address, shared or [], store)
+        tables = [table]
+    elif shared or store:
+        raise ConfigError("doctor: --shared and --store belong to --address URL")
+    elif plugin is None:
         if words or class_name:
             raise ConfigError("doctor: key=value and --class belong to --plugin FILE")
         from mer_ray.workflow.doctor import examine

@@ -1,7 +1,7 @@
 """A Ray cluster on one machine: a head without CPUs, an autoscaler, nodes with logical GPUs that come when work waits and go when idle.
 
-`make cluster` runs it until Ctrl-C. Everything listens on loopback and wants the token that it writes. Logical GPUs compute on CPUs: they
-show where work would run, not how fast.
+`make cluster` runs it until Ctrl-C. The dashboard listens on loopback, and all of it wants the token that it writes. Logical GPUs compute on
+CPUs: they show where work would run, not how fast.
 """
 
 import argparse
@@ -76,8 +76,12 @@ def local_cluster(
     log_path = folder / "head.log"
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     command += [f"--node-ip-address={HOST}", f"--port={gcs_port}", f"--autoscaling-config={config_path}", "--num-cpus=0", "--num-gpus=0"]
-    command += [f"--dashboard-host={HOST}", f"--dashboard-port={api_port}", f"--temp-dir={folder / 'ray'}"]
+    # Jobs are run by the head's agent, whose usual port another Ray on this machine may have.
+    command += [f"--dashboard-host={HOST}", f"--dashboard-port={api_port}", f"--dashboard-agent-listen-port={free_port()}"]
+    command += [f"--temp-dir={folder / 'ray'}"]
     own = {
+        # Jobs run by the `python` that the head finds.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_path),
         # Jobs run on the head, and learn here what the cluster grows to.
@@ -86,7 +90,6 @@ def local_cluster(
         "RAY_enable_autoscaler_v2": "1",
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
-        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
     }
     with log_path.open("wb") as log:
         # A group of its own: a Ray of somebody else on this machine is never touched.

@@ -66,6 +66,8 @@ def connect() -> None:
 
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Each message on nodes that come and go is printed again and again while they do.
+    os.environ.setdefault("RAY_SCHEDULER_EVENTS", "0")
     # Ray's core prints notes on its own workings as errors; real ones reach us as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get(ADDRESS_VARIABLE)

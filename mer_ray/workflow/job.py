@@ -71,10 +71,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """A checked job: its variables and its steps, those of jobs that it runs in their place."""
+    """A checked job: its variables, its steps, those of jobs that it runs in their place, and the files that say all this."""
 
     vars: dict[str, Any]
     steps: tuple[Step, ...]
+    files: tuple[Path, ...] = ()
 
     def to_yaml(self) -> str:
         """The resolved job, as `--print-config` shows it."""
@@ -89,21 +90,24 @@ def load_job(path: Path, overrides: list[str]) -> Job:
         ConfigError: every fault of every step, a line each.
 
     """
-    file = _read(path, overrides)
+    files: list[Path] = []
+    file = _read(path, overrides, files)
     faults: list[str] = []
-    steps = tuple(_steps(path, file, Variables(file.vars, str(path)), (path.resolve(),), faults))
+    steps = tuple(_steps(path, file, Variables(file.vars, str(path)), (path.resolve(),), faults, files))
     if faults:
         raise ConfigError("\n".join(faults))
-    return Job(file.vars, steps)
+    return Job(file.vars, steps, tuple(dict.fromkeys(files)))
 
 
-def _read(path: Path, overrides: list[str]) -> JobFile:
-    """The file with all its variables in `vars`."""
+def _read(path: Path, overrides: list[str], files: list[Path]) -> JobFile:
+    """The file with all its variables in `vars`; what is read is added to `files`."""
+    files.append(path)
     # Another list of files brings other variables, so that it comes before what is said of them.
     data = apply_overrides(load_yaml(path), [one for one in overrides if one.partition("=")[0].split(".")[0] == "vars_from"])
     file = parse_config(JobFile, data, str(path))
     variables: dict[str, Any] = {}
     for number, name in enumerate(file.vars_from):
+        files.append(path.parent / name)
         try:
             variables |= load_yaml(path.parent / name)
         except ConfigError as error:
@@ -123,7 +127,9 @@ def _check_overrides(variables: dict[str, Any], overrides: list[str], where: str
             raise ConfigError(f"{where}: vars.{parts[1]}: unknown variable{nearest(parts[1], list(variables))}")
 
 
-def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, ...], faults: list[str]) -> Iterator[Step]:
+def _steps(
+    path: Path, file: JobFile, variables: Variables, trail: tuple[Path, ...], faults: list[str], files: list[Path]
+) -> Iterator[Step]:
     """The steps of one file that are sound; the faults of the others are added."""
     where = variables.where
     for number, step in enumerate(file.steps):
@@ -132,7 +138,7 @@ def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, .
             tag = parse_config(StepTag, {"verb": variables.fill_in(step["verb"])} if "verb" in step else {}, where, prefix)
             data = {key: value for key, value in step.items() if key != "verb"}
             if tag.verb == "run":
-                yield from _steps_of_job(path, data, variables, trail, faults, prefix)
+                yield from _steps_of_job(path, data, variables, trail, faults, files, prefix)
             else:
                 verb = VERBS[tag.verb]
                 config = parse_config(verb.config_class, variables.fill_in(data), where, prefix)
@@ -142,7 +148,7 @@ def _steps(path: Path, file: JobFile, variables: Variables, trail: tuple[Path, .
 
 
 def _steps_of_job(
-    path: Path, data: dict[str, Any], outer: Variables, trail: tuple[Path, ...], faults: list[str], prefix: str
+    path: Path, data: dict[str, Any], outer: Variables, trail: tuple[Path, ...], faults: list[str], files: list[Path], prefix: str
 ) -> Iterator[Step]:
     where = outer.where
     step = parse_config(JobStep, {**data, "job": outer.fill_in(data.get("job"))} if "job" in data else data, where, prefix)
@@ -151,9 +157,9 @@ def _steps_of_job(
         raise ConfigError(f"{where}: {prefix}job: {inner}: no such job file; it is named from the folder of {path.name}")
     if inner.resolve() in trail:
         raise ConfigError(f"{where}: {prefix}job: {step.job}: this job runs itself; leave the step out")
-    file = _read(inner, [])
+    file = _read(inner, [], files)
     variables = Variables(file.vars, os.path.normpath(inner), outer=outer, step=prefix.removesuffix("."), given=step.vars)
-    yield from _steps(inner, file, variables, (*trail, inner.resolve()), faults)
+    yield from _steps(inner, file, variables, (*trail, inner.resolve()), faults, files)
 
 
 def job_schema() -> dict[str, Any]:

@@ -1,0 +1,177 @@
+"""A cluster's jobs: submit, follow, list, stop; every fault of the way there is one clear line."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import ray
+import requests
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+from mer_ray.core.errors import ClusterError
+
+ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
+KNOCK_TIMEOUT_S = 10.0
+POLL_INTERVAL_S = 0.5
+TOKEN_ADVICE = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to the cluster's token"  # noqa: S105 - names of variables
+# After this the head counts as gone.
+LOST_AFTER_S = 60.0
+
+
+class ClusterJobs:
+    """The jobs API of one cluster."""
+
+    def __init__(self, address: str | None) -> None:
+        """Connect.
+
+        Raises:
+            ClusterError: no address, nothing answers, the token is refused, or Ray's version differs.
+
+        """
+        self.address = _check_address(address)
+        # It tells of every package that it sends, and of every end of a log.
+        logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
+        logging.getLogger("ray._private.runtime_env").setLevel(logging.WARNING)
+        with _clear_errors(self.address):
+            _knock(self.address)
+            self._client = JobSubmissionClient(self.address)
+            # `get_version` gives that of the API.
+            version = self._client._server_ray_version
+        if version != ray.__version__:
+            raise ClusterError(f"{self.address}: runs Ray {version}, here is {ray.__version__}; install the same on both")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the API answers without a token."""
+        with _clear_errors(self.address):
+            return requests.get(f"{self.address}/api/version", timeout=KNOCK_TIMEOUT_S).ok
+
+    def submit(self, entrypoint: str, folder: Path | None, metadata: dict[str, str]) -> str:
+        """Send a command and the working folder that it runs in; gives the job's id."""
+        with _clear_errors(self.address):
+            runtime_env = {} if folder is None else {"working_dir": str(folder)}
+            return str(self._client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env, metadata=metadata))
+
+    def list(self) -> list[JobDetails]:
+        """Jobs that were submitted, newest first."""
+        with _clear_errors(self.address):
+            found = [job for job in self._client.list_jobs() if job.submission_id]
+        return sorted(found, key=lambda job: -(job.start_time or 0))
+
+    def status(self, job_id: str) -> JobDetails:
+        """One job.
+
+        Raises:
+            ClusterError: no such job, or the cluster does not answer.
+
+        """
+        with _clear_errors(self.address, job_id):
+            return self._client.get_job_info(job_id)
+
+    def logs(self, job_id: str) -> str:
+        """What a job has printed so far."""
+        with _clear_errors(self.address, job_id):
+            return str(self._client.get_job_logs(job_id))
+
+    def stop(self, job_id: str) -> bool:
+        """Ask a job to end; whether it was running."""
+        with _clear_errors(self.address, job_id):
+            return bool(self._client.stop_job(job_id))
+
+    def follow(self, job_id: str, show: Callable[[str], None]) -> JobDetails:
+        """Show what a job prints until it ends; gives its end. A head that is away for less than a minute is waited for."""
+        shown, lost_at = 0, None
+        while True:
+            try:
+                shown = asyncio.run(self._tail(job_id, shown, show))
+                details = self.status(job_id)
+                lost_at = None
+            except (ClusterError, OSError, RuntimeError) as error:
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > LOST_AFTER_S:
+                    raise ClusterError(f"{self.address}: the cluster is gone while job {job_id} ran ({_first_line(error)})") from error
+                time.sleep(POLL_INTERVAL_S)
+                continue
+            if details.status.is_terminal():
+                return details
+            time.sleep(POLL_INTERVAL_S)
+
+    async def _tail(self, job_id: str, shown: int, show: Callable[[str], None]) -> int:
+        """Show what comes after the first `shown` characters, which a log that is read anew begins with."""
+        seen = 0
+        async for text in self._client.tail_job_logs(job_id):
+            seen += len(text)
+            if seen > shown:
+                show(text[max(0, len(text) - (seen - shown)) :])
+                shown = seen
+        return shown
+
+
+def exit_code(details: JobDetails) -> int:
+    """0 for a job that ended well."""
+    return 0 if details.status == JobStatus.SUCCEEDED else 1
+
+
+def _check_address(address: str | None) -> str:
+    found = address or os.environ.get(ADDRESS_VARIABLE)
+    if not found:
+        raise ClusterError(f"no cluster is named; give --address http://127.0.0.1:8265, or set {ADDRESS_VARIABLE}")
+    parts = urlsplit(found)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ClusterError(f"--address {found}: allowed: http://HOST:PORT of the cluster's dashboard, often http://127.0.0.1:8265")
+    return found.rstrip("/")
+
+
+def _knock(address: str) -> None:
+    """Fail in seconds where nothing listens: requests of Ray's client have no time limit."""
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    socket.create_connection((parts.hostname or "", port), timeout=KNOCK_TIMEOUT_S).close()
+
+
+@contextmanager
+def _clear_errors(address: str, job_id: str | None = None) -> Iterator[None]:
+    try:
+        yield
+    except AuthenticationError as error:
+        has_token = os.environ.get("RAY_AUTH_MODE") == "token"
+        what = "refuses this token" if has_token else "wants a token"
+        raise ClusterError(f"{address}: the cluster {what}; {TOKEN_ADVICE}") from error
+    except (OSError, ValueError, OverflowError) as error:
+        raise ClusterError(
+            f"{address}: no cluster answers there ({_first_line(error)}); start it, open the tunnel to its dashboard, or mend --address"
+        ) from error
+    except RuntimeError as error:
+        if job_id is not None and "404" in str(error):
+            raise ClusterError(f"{address}: no job {job_id}; `mer-ray jobs ls` lists them") from error
+        raise ClusterError(f"{address}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def describe(details: JobDetails) -> dict[str, Any]:
+    """What people want to know of a job."""
+    return {
+        "job": details.submission_id,
+        "status": str(details.status.value).lower(),
+        "file": (details.metadata or {}).get("job", ""),
+        "began": "" if not details.start_time else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(details.start_time / 1000)),
+        "seconds": _seconds(details),
+        "message": _first_line(RuntimeError(details.message or "")) if details.message else "",
+    }
+
+
+def _seconds(details: JobDetails) -> float | None:
+    if not details.start_time:
+        return None
+    return round(((details.end_time or time.time() * 1000) - details.start_time) / 1000, 1)
