@@ -1,5 +1,6 @@
 """Every shell line of cluster/ is run by a test, or listed as untested in its README: a new line cannot go unnoticed."""
 
+import json
 import os
 import re
 import shlex
@@ -39,6 +40,7 @@ RUN_BY = {
         "cd ~/mer_ray && ~/venv/bin/python -m pip install",
         "printf '%s\\n' 'export PATH=",
         "echo 'export AWS_DEFAULT_REGION=",
+        'echo "export MER_RAY_AUTOSCALES_TO=',
         "grep -q mer_ray_env ~/.bashrc",
     ),
     "test_the_image_lines_install_from_what_is_copied": ("python3.11 -m venv /opt/venv", "python -m pip install --no-cache-dir"),
@@ -219,7 +221,7 @@ def test_set_up_lines_make_an_environment_in_a_fresh_home(tmp_path: Path):
                 shutil.copy(REPOSITORY / local, target)
     (tmp_path / ".bashrc").write_text("# of the machine\n")
     lines = lines_run_by("test_set_up_lines_make_an_environment_in_a_fresh_home")
-    assert len(lines) == 8
+    assert len(lines) == 9
     for line in lines:
         in_a_shell(line, tmp_path, **WITHOUT_INDEX)
         if line.startswith("test -x"):
@@ -232,11 +234,13 @@ def test_set_up_lines_make_an_environment_in_a_fresh_home(tmp_path: Path):
     assert (tmp_path / ".aws" / "credentials").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / ".bashrc").read_text().count("mer_ray_env") == 1
     shown = in_a_shell(
-        '. ~/.bashrc; echo "$RAY_AUTH_MODE $RAY_AUTH_TOKEN_PATH $AWS_DEFAULT_REGION"; command -v mer-ray', tmp_path
+        '. ~/.bashrc; echo "$RAY_AUTH_MODE $RAY_AUTH_TOKEN_PATH $AWS_DEFAULT_REGION"; command -v mer-ray; echo "$MER_RAY_AUTOSCALES_TO"',
+        tmp_path,
     ).stdout.split()
     assert shown[:2] == ["token", str(tmp_path / ".ray" / "auth_token")]
     assert shown[2]
     assert shown[3] == str(tmp_path / "venv" / "bin" / "mer-ray")
+    assert json.loads(" ".join(shown[4:]))["CPU"] > 0
     shutil.rmtree(checkout)
     check_installed(tmp_path / "venv")
 

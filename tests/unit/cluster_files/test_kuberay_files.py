@@ -12,6 +12,7 @@ from jsonschema import Draft7Validator, ValidationError
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
 import mer_ray
+from mer_ray.core.ray_machines import AUTOSCALES_TO
 
 OURS = {"app.kubernetes.io/part-of": "mer-ray"}
 
@@ -101,7 +102,7 @@ def test_pods_run_our_image_within_limits_and_without_rights(resource: dict[str,
             assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}, name
             assert container["resources"]["requests"] == container["resources"]["limits"], name
             assert {"cpu", "memory"} <= set(container["resources"]["limits"]), name
-            assert "env" not in container, name
+            assert {one["name"] for one in container.get("env", [])} <= {AUTOSCALES_TO}, name
 
 
 def test_every_pod_falls_under_the_network_policy_and_no_service_leaves_the_cluster(resource: dict[str, Any]):
@@ -137,3 +138,19 @@ def test_all_pods_see_one_folder():
         for role, pod in pods_of(load(f"kuberay/{name}")).items():
             if role != "submitter":
                 assert pod["spec"]["volumes"] == [{"name": "work", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}]
+
+
+@pytest.mark.parametrize("name", [name for name in KUBERAY_FILES if "ray" in name])
+def test_jobs_are_told_what_the_cluster_grows_to(name: str):
+    cluster = cluster_of(load(f"kuberay/{name}"))
+    (told,) = [
+        one["value"] for one in pods_of(load(f"kuberay/{name}"))["head"]["spec"]["containers"][0]["env"] if one["name"] == AUTOSCALES_TO
+    ]
+    limits = [
+        (group["maxReplicas"], group["template"]["spec"]["containers"][0]["resources"]["limits"]) for group in cluster["workerGroupSpecs"]
+    ]
+    limit = json.loads(told)
+    assert limit["CPU"] == sum(number * int(one["cpu"]) for number, one in limits)
+    assert limit.get("GPU", 0) == sum(number * int(one.get("nvidia.com/gpu", 0)) for number, one in limits)
+    # Ray gives tasks 70 % of a machine's memory.
+    assert 0 < limit["memory"] <= 0.7 * sum(number * int(one["memory"].removesuffix("Gi")) * 2**30 for number, one in limits)

@@ -1,6 +1,7 @@
 """The files for `ray up`: what Ray's schema takes, and which machine its autoscaler would start."""
 
 import copy
+import json
 import logging
 import re
 from typing import Any
@@ -11,6 +12,8 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
+
+from mer_ray.core.ray_machines import AUTOSCALES_TO, RESOURCES
 
 
 @pytest.fixture(params=RAY_UP_FILES)
@@ -118,3 +121,19 @@ def test_google_machines_stand_in_a_network_of_ours():
         machine = node["node_config"]
         assert [interface["subnetwork"].rpartition("/")[2] for interface in machine["networkInterfaces"]] == ["mer-ray"], name
         assert machine["tags"] == {"items": ["mer-ray"]}
+
+
+def test_jobs_are_told_what_the_cluster_grows_to(config: dict[str, Any]):
+    """As many machines with a GPU as there may be, and the rest of all machines for decoding."""
+    (line,) = [line for line in config["setup_commands"] if AUTOSCALES_TO in line]
+    limit = json.loads(re.search(r"='(.*)'", line)[1].replace("\\", ""))
+    workers = [node for name, node in config["available_node_types"].items() if name != "head"]
+    with_gpu = [node for node in workers if "GPU" in node["resources"]]
+    num_gpu_nodes = int(limit["GPU"])
+    num_cpu_nodes = config["max_workers"] - num_gpu_nodes
+    assert num_gpu_nodes <= sum(node["max_workers"] for node in with_gpu)
+    assert num_cpu_nodes <= sum(node["max_workers"] for node in workers if node not in with_gpu)
+    cpus = {kind: {node["resources"]["CPU"] for node in workers if (node in with_gpu) == kind} for kind in (True, False)}
+    assert limit["CPU"] == num_gpu_nodes * cpus[True].pop() + num_cpu_nodes * cpus[False].pop()
+    assert cpus == {True: set(), False: set()}
+    assert set(limit) <= set(RESOURCES)
