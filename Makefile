@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo emodb test unit chaos check bench clean
+.PHONY: setup demo emodb test unit test-cluster cluster check bench clean
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "mer_ray needs Python >= 3.11; set PYTHON=/path/to/python3.11"; exit 1)
@@ -17,13 +17,16 @@ demo: setup  ## synthetic clips -> features -> four trainings -> report, no GPU,
 	$(BIN)/mer-ray run jobs/demo.yaml
 
 test: setup check unit  ## checks and all tests but those of chaos
-	$(BIN)/pytest -n 2 --dist loadfile -m "(slow or browser or ray) and not chaos"
+	$(BIN)/pytest -n 2 --dist loadfile -m "(slow or browser or ray) and not chaos and not cluster"
 
 unit: setup  ## the fast tests
-	$(BIN)/pytest -n 2 -m "not slow and not ray and not browser and not chaos"
+	$(BIN)/pytest -n 2 -m "not slow and not ray and not browser and not chaos and not cluster"
 
-chaos: setup  ## processes of real extractions killed at random moments, about 10 minutes on 2 cores
-	$(BIN)/pytest -m chaos
+test-cluster: setup  ## clusters of several processes: jobs, autoscaling, faults; about 20 minutes on 2 cores
+	$(BIN)/pytest -m "chaos or cluster"
+
+cluster: setup  ## a cluster on this machine with logical GPUs and an autoscaler, until Ctrl-C
+	$(BIN)/python cluster/local/local_cluster.py
 
 check: setup  ## style, types, import directions
 	$(BIN)/ruff check .

@@ -115,13 +115,24 @@ def submit(
     address: Address = None,
     shared: Shared = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log, and exit as the job does.")] = True,
+    slurm: Annotated[Path | None, typer.Option("--slurm", help="Give it to Slurm, as this site file says.", show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --slurm: write the batch script, and stop.")] = False,
 ) -> None:
-    """Send a job file to a Ray cluster, follow its log, and exit with its status; Ctrl-C leaves it running."""
-    from mer_ray.submission.submit import submit as send
-
+    """Send a job file to a Ray cluster, follow its log, and exit with its status; Ctrl-C leaves it running. Or give it to Slurm."""
     path, overrides = _split(words)
     if path is None:
         raise ConfigError("submit: name a job file: mer-ray submit JOB.yaml [vars.name=value]... --address URL")
+    if slurm is not None:
+        from mer_ray.submission.slurm import submit_to_slurm
+
+        if address or shared or not wait:
+            raise ConfigError("submit: --address, --shared and --no-wait belong to a Ray cluster; leave them out with --slurm")
+        _show([submit_to_slurm(path, overrides, slurm, send=not dry_run).table()], _console())
+        return
+    if dry_run:
+        raise ConfigError("submit: --dry-run belongs to --slurm; `mer-ray run JOB.yaml --dry-run` shows the steps of a job")
+    from mer_ray.submission.submit import submit as send
+
     sent = send(path, overrides, address, shared or [], announce=_tell)
     _tell(f"job {sent.job_id}")
     if wait:

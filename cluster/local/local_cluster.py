@@ -1,6 +1,6 @@
 """A Ray cluster on one machine: a head without CPUs, an autoscaler, nodes with logical GPUs that come when work waits and go when idle.
 
-`make cluster` runs it until Ctrl-C. The dashboard listens on loopback, and everything wants the token that it writes. Logical GPUs compute
+`make cluster` runs it until Ctrl-C. The dashboard listens on loopback, and all of it wants the token that it writes. Logical GPUs compute
 on CPUs: they show where work would run, not how fast.
 """
 

@@ -13,7 +13,7 @@ from local_clusters import NUM_NODES, Client, Look, client_of_new_cluster, count
 from mer_ray.core.manifest import read_manifest
 from mer_ray.extraction.layout import CALLS_PER_ACTOR
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 NUM_CLIPS = 36
 GRACE_S = 5.0

@@ -10,7 +10,7 @@ from chaos_processes import wait_for
 from local_clusters import Client, client_of_new_cluster, write_config
 from prometheus_scrape import PREFIX, Scraper, scraped
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 NUM_CLIPS, NUM_TRIALS = 30, 6
 # A second of a GPU costs a dollar.

@@ -1,0 +1,210 @@
+"""`mer-ray submit`, `jobs` and `doctor --address` against a real cluster that wants a token."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from chaos_processes import end_tree, environment, wait_for
+from local_cluster import LocalCluster, free_port, local_cluster
+
+pytestmark = pytest.mark.cluster
+
+NUM_CLIPS = 6
+JOB = """
+vars: {{out: out}}
+steps:
+  - {{verb: synth, out: "${{out}}/corpus", num_clips: {num_clips}, duration_s: [1.0, 1.5]}}
+  - {{verb: manifest, corpus: {{name: files, path: "${{out}}/corpus"}}, out: "${{out}}/m.parquet"}}
+  - verb: extract
+    manifest: ${{out}}/m.parquet
+    store: ${{out}}/store
+    encoders: [{{name: gradient}}]
+    device: cpu
+    gpus_per_actor: 1
+"""
+TOKENS = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("submit")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment().items():
+            patch.setenv(name, value)
+        for name in TOKENS:
+            patch.delenv(name, raising=False)
+        with local_cluster(tmp_path_factory.mktemp("c"), gpu_nodes=1, cpu_nodes=0, idle_s=60) as found:
+            yield found
+
+
+class Client:
+    """The command line in a project's folder, with the token of the cluster or another one."""
+
+    def __init__(self, cluster: LocalCluster, folder: Path) -> None:
+        self.cluster, self.folder = cluster, folder
+
+    def start(self, *words: str, token: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+        own = {name: value for name, value in environment().items() if name not in TOKENS}
+        given = self.cluster.environment if token is None else token
+        command = [sys.executable, "-m", "mer_ray.cli", *words, "--address", self.cluster.api_url]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=self.folder, env={**own, **given}, **pipes)
+
+    def run(self, *words: str, token: dict[str, str] | None = None, code: int = 0) -> tuple[str, str]:
+        process = self.start(*words, token=token)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == code, f"{words}: {process.returncode}\n{out}\n{err}"
+        return out, err
+
+    def jobs(self) -> dict[str, str]:
+        """Status by job, but for inspections."""
+        out, _ = self.run("jobs", "ls")
+        rows = re.findall(r"│ (raysubmit_\w+) │ (\w+) +│ (\S+)", out)
+        return {job: status for job, status, file in rows if file != "inspection"}
+
+
+@pytest.fixture(scope="module")
+def client(cluster: LocalCluster, folder: Path) -> Client:
+    (folder / "job.yaml").write_text(JOB.format(num_clips=NUM_CLIPS))
+    return Client(cluster, folder)
+
+
+@pytest.fixture(scope="module")
+def submitted(client: Client, folder: Path) -> tuple[str, str]:
+    return client.run("submit", "job.yaml", "--shared", str(folder))
+
+
+def test_a_job_runs_there_as_it_would_here(client, folder, submitted):
+    out, err = submitted
+
+    rows = pq.read_table(sorted((folder / "out" / "store").rglob("*.parquet")), columns=["clip_id"])["clip_id"].to_pylist()
+    assert len(rows) == len(set(rows)) == NUM_CLIPS
+    assert re.search(r"sending \d+ files, \d\.\d MB to", err)
+    assert "step 3 of 3: extract out/store" in out and re.search(r"job raysubmit_\w+: succeeded", err)
+    assert client.jobs()[re.search(r"job (raysubmit_\w+)", err)[1]] == "succeeded"
+
+
+def test_a_job_that_is_submitted_again_goes_on_where_it_was(client, folder, submitted):
+    out, _ = client.run("submit", "job.yaml", "--shared", str(folder))
+
+    assert "finished before: skipped" in out and "Nothing was left to do" in out
+
+
+def test_a_job_that_fails_says_why_and_so_does_the_exit(client, folder, submitted):
+    out, err = client.run("submit", "job.yaml", "steps.0.num_clips=9", "--shared", str(folder), code=1)
+
+    assert "mer-ray: error: out: out/corpus holds a corpus of another config (num_clips: 6 there, 9 here)" in out
+    job = re.search(r"job (raysubmit_\w+): failed", err)[1]
+    out, _ = client.run("jobs", "status", job, code=1)
+    assert "status: failed" in out
+    out, _ = client.run("jobs", "logs", job)
+    assert "holds a corpus of another config" in out
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [({}, "the cluster wants a token"), ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, "the cluster refuses this token")],
+    ids=["none", "wrong"],
+)
+def test_without_the_token_nothing_is_sent(client, folder, submitted, token, said):
+    before = client.jobs()
+
+    out, err = client.run("submit", "job.yaml", "--shared", str(folder), token=token, code=1)
+
+    (line,) = err.splitlines()
+    assert said in line and "RAY_AUTH_TOKEN_PATH" in line and not out
+    assert client.jobs() == before
+
+
+def test_a_folder_that_the_cluster_lacks_is_found_before_anything_is_sent(client, folder, submitted):
+    before = client.jobs()
+
+    _, err = client.run("submit", "job.yaml", "vars.out=/nowhere/x", "--shared", "/nowhere", code=1)
+
+    (line,) = err.splitlines()
+    assert re.search(r"--shared /nowhere: http\S+ cannot write there \(No such file or directory\); mount it", line)
+    assert client.jobs() == before
+
+
+def test_who_turns_away_leaves_the_job_running_and_can_come_back_and_stop_it(client, folder):
+    (folder / "long.yaml").write_text(JOB.replace("out: out", "out: long").format(num_clips=4000))
+    process = client.start("submit", "long.yaml", "--shared", str(folder))
+    try:
+        wait_for("the job's first clips", lambda: list((folder / "long" / "corpus").rglob("*.mp4")))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        end_tree(process)
+    assert process.returncode == 130
+    job = re.search(r"job (raysubmit_\w+) goes on\. Look again: mer-ray jobs logs -f \1 --address", err)[1]
+    assert client.jobs()[job] == "running"
+    clips = len(list((folder / "long" / "corpus").rglob("*.mp4")))
+    wait_for("more clips", lambda: len(list((folder / "long" / "corpus").rglob("*.mp4"))) > clips)
+
+    out, _ = client.run("jobs", "stop", job)
+
+    assert "is being stopped" in out
+    wait_for("its end", lambda: client.jobs()[job] == "stopped")
+    out, _ = client.run("jobs", "stop", job)
+    assert "has ended already" in out
+
+
+def test_an_unknown_job_is_one_line(client):
+    _, err = client.run("jobs", "logs", "raysubmit_none", code=1)
+
+    assert err.splitlines() == [f"mer-ray: error: {client.cluster.api_url}: no job raysubmit_none; `mer-ray jobs ls` lists them"]
+
+
+def test_the_doctor_finds_a_closed_cluster_of_one_version_with_shared_storage_well(client, folder):
+    out, _ = client.run("doctor", "--shared", str(folder))
+
+    assert "FAULT" not in out and "wants a token" in out and "the same on" in out and 'grows to {"CPU": 1, "GPU": 1}' in out
+
+
+def test_the_doctor_misses_storage_that_all_machines_see(client):
+    out, _ = client.run("doctor", code=1)
+    assert re.search(r"storage +│ FAULT │ none is named that all machines see", out)
+
+    out, _ = client.run("doctor", "--shared", "/nowhere", code=1)
+    assert re.search(r"storage +│ FAULT │ /nowhere cannot be written on .*No such file or directory", out)
+
+
+def test_the_doctor_finds_an_open_cluster(folder, tmp_path):
+    api_port = free_port()
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=1"]
+    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={api_port}", f"--dashboard-agent-listen-port={free_port()}"]
+    own = {name: value for name, value in environment().items() if name not in TOKENS}
+    own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
+    with (tmp_path / "head.log").open("wb") as log:
+        head = subprocess.Popen([*command, f"--temp-dir={tmp_path / 'r'}"], env=own, stdout=log, stderr=log, start_new_session=True)
+    try:
+        doctor = [sys.executable, "-m", "mer_ray.cli", "doctor", "--shared", str(folder), "--address", f"http://127.0.0.1:{api_port}"]
+
+        def examined() -> "subprocess.CompletedProcess[str] | None":
+            done = subprocess.run(doctor, env=own, capture_output=True, text=True, timeout=120, check=False)
+            return None if "error" in done.stderr else done
+
+        done = wait_for("the cluster's answer", examined)
+    finally:
+        end_tree(head)
+    assert done.returncode == 1
+    assert re.search(r"dashboard +│ FAULT │ takes jobs from anybody who reaches it", done.stdout)
+    assert re.search(r"nodes +│ FAULT │ RAY_AUTH_MODE is not token", done.stdout)
+
+
+def test_nobody_at_home_is_one_line(folder, client):
+    command = [sys.executable, "-m", "mer_ray.cli", "jobs", "ls", "--address", f"http://127.0.0.1:{free_port()}"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and "no cluster answers there" in line
