@@ -57,7 +57,7 @@ def measure_scaling() -> list[Figure]:
             for count in (FEW_SHARDS, MANY_SHARDS)
         )
     one, most = seen[NODES[0]], seen[NODES[-1]]
-    shares = ", ".join(f"{say_count(count, 'node')} {item.work_s:.1f} s of work, {item.wall_s:.1f} s in all" for count, item in seen.items())
+    shares = ", ".join(f"{say_count(count, 'node')} {item.work_s:.1f} s of work, {item.wall_s:.1f} in all" for count, item in seen.items())
     note = f"encoder that sleeps 1 s per {MEDIA_S_PER_S:g} s of media, {one.num_shards} to {most.num_shards} shards; {shares}"
     cost_s = (many.driver_s - few.driver_s) / (many.num_shards - few.num_shards)
     rate = many.num_shards / many.work_s
