@@ -45,7 +45,8 @@ def look_at_nodes(packages: list[str], shared: list[str]) -> tuple[dict[str, Any
     for node in ray.nodes():
         if node["Alive"]:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            name = f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+            # Nodes of a cluster on one machine share their address, and the beginning of their ids.
+            name = f"{node['NodeManagerAddress']} ({node['NodeID'][-8:]})"
             asked[name] = task.options(scheduling_strategy=there).remote(packages, shared)
     return {name: ray.get(reference) for name, reference in asked.items()}, ray.cluster_resources()
 
