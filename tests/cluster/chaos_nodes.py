@@ -43,6 +43,16 @@ class Nodes:
         self._tell(f"remove {node}")
         assert self._next_answer() == f"killed {node}"
 
+    def add(self, node: int) -> None:
+        """Put a node in the place of one that was removed."""
+        self._tell(f"add {node}")
+        assert self._next_answer() == f"added {node}"
+
+    def drain(self, node: int) -> None:
+        """Give notice that a node goes in a minute, as a cloud does of a spot machine."""
+        self._tell(f"drain {node}")
+        assert self._next_answer() == f"drained {node}"
+
 
 @contextlib.contextmanager
 def node_cluster(folder: Path, num_cpus: int) -> Iterator[Nodes]:
