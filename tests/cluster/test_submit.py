@@ -179,7 +179,9 @@ def test_the_doctor_misses_storage_that_all_machines_see(client):
     assert re.search(r"storage +│ FAULT │ /nowhere cannot be written on .*No such file or directory", out)
 
 
-def test_the_doctor_finds_an_open_cluster(folder, tmp_path):
+def test_the_doctor_finds_an_open_cluster(folder, tmp_path_factory):
+    # Sockets lie below it, whose paths must be short.
+    tmp_path = tmp_path_factory.mktemp("o")
     api_port = free_port()
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=1"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={api_port}", f"--dashboard-agent-listen-port={free_port()}"]
