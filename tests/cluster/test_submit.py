@@ -186,6 +186,8 @@ def test_the_doctor_finds_an_open_cluster(folder, tmp_path_factory):
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=1"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={api_port}", f"--dashboard-agent-listen-port={free_port()}"]
     own = {name: value for name, value in environment().items() if name not in TOKENS}
+    # Unset, it is "token" on a machine that has a token in its home.
+    own["RAY_AUTH_MODE"] = "disabled"
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
     with (tmp_path / "head.log").open("wb") as log:
         head = subprocess.Popen([*command, f"--temp-dir={tmp_path / 'r'}"], env=own, stdout=log, stderr=log, start_new_session=True)
