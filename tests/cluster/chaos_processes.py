@@ -126,16 +126,16 @@ class Driver:
 
 
 class Zygote:
-    """Forks drivers, see `extraction_zygote`."""
+    """Forks drivers, see `extraction_zygote`; they have some more environment variables."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str, folder: Path, **variables: str) -> None:
         self.address, self.folder = address, folder
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "extraction_zygote.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment(),
+            env={**environment(), **variables},
             start_new_session=True,
         )
         self.num_started = 0
@@ -161,8 +161,8 @@ class Zygote:
 
 
 @contextlib.contextmanager
-def zygote(address: str, folder: Path) -> Iterator[Zygote]:
-    forking = Zygote(address, folder)
+def zygote(address: str, folder: Path, **variables: str) -> Iterator[Zygote]:
+    forking = Zygote(address, folder, **variables)
     try:
         yield forking
     finally:
