@@ -115,15 +115,23 @@ class SplitCluster:
 def split_cluster(folder: Path) -> Iterator[SplitCluster]:
     # Sockets lie below it, whose paths must be short.
     temporary = tempfile.mkdtemp(prefix="mer-ray-", dir="/tmp")
-    common = ["--num-cpus=1", "--object-store-memory=150000000", "--disable-usage-stats", "--block"]
-    head_words = f"--head --port={PORT} --node-ip-address={HEAD_IP} --temp-dir={temporary} --include-dashboard=false".split()
-    far_words = f"--address={HEAD_IP}:{PORT} --node-ip-address={FAR_IP}".split()
+    sessions, of_far = (tempfile.mkdtemp(dir=temporary) for _ in range(2))
+    ray = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus=1", "--object-store-memory=150000000", "--disable-usage-stats"]
+    head_words = [
+        "--block",
+        "--head",
+        f"--port={PORT}",
+        f"--node-ip-address={HEAD_IP}",
+        f"--temp-dir={sessions}",
+        "--include-dashboard=false",
+    ]
+    far_words = ["--block", f"--address={HEAD_IP}:{PORT}", f"--node-ip-address={FAR_IP}"]
+    # As on a machine of its own: in a folder that both see, each node writes its address over the other's.
+    mounted = ["sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', of_far, sessions]
 
     @contextlib.contextmanager
     def node(namespace: str, words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[str]]:
-        ray = str(Path(sys.executable).with_name("ray"))
-        command = ["ip", "netns", "exec", namespace, ray, "start", *words, *common]
-        with started(command, log, GLOO_SOCKET_IFNAME=LINK) as process:
+        with started(["ip", "netns", "exec", namespace, *words], log, GLOO_SOCKET_IFNAME=LINK) as process:
             wait_for("a node", lambda: process.poll() is not None or "Ray runtime started" in log.read_text())
             assert process.poll() is None, log.read_text()
             yield process
@@ -131,8 +139,8 @@ def split_cluster(folder: Path) -> Iterator[SplitCluster]:
     try:
         with (
             cable() as joined,
-            node(joined.near, head_words, folder / "split-head.log") as head,
-            node(joined.far, far_words, folder / "split-far.log") as far,
+            node(joined.near, [*ray, *head_words], folder / "split-head.log") as head,
+            node(joined.far, [*mounted, *ray, *far_words], folder / "split-far.log") as far,
         ):
             yield SplitCluster(joined, head, far)
     finally:
