@@ -71,7 +71,7 @@ def check_trained_alike(out: Path, undisturbed: Path) -> None:
 def long_search(corpus: TrainingCorpus, out: str, **train: object) -> TuneConfig:
     """Trials drawn at random, of some seconds each, all to their end: those of another search are the same."""
     plain = {"sampler": {"name": "random"}, "pruner": None, "budget": {"trials": NUM_TRIALS}, "final_seeds": [0], "max_concurrent": 2}
-    return search_config(corpus, out, train={"epochs": 60, **train}, resume=True, finalists=1, **plain)
+    return search_config(corpus, out, train={"epochs": 150, **train}, resume=True, finalists=1, **plain)
 
 
 def count_finished(config: TuneConfig) -> int:

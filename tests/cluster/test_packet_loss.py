@@ -8,6 +8,7 @@ import pytest
 from chaos_corpus import ChaosCorpus
 from chaos_processes import say, wait_for
 from chaos_verbs import (
+    NUM_TRIALS,
     SEARCHING,
     TRAINING,
     check_trained_alike,
@@ -89,6 +90,6 @@ def test_a_search_goes_on_after_packets_were_lost(
 ):
     config = long_search(searched, "search-loss")
     run_through_loss(
-        split, verb_words("tune", config, tmp_path), tmp_path / "driver.log", SEARCHING, lambda: 0 < count_finished(config) < 6
+        split, verb_words("tune", config, tmp_path), tmp_path / "driver.log", SEARCHING, lambda: 0 < count_finished(config) < NUM_TRIALS - 2
     )
     assert read_finished(config) == undisturbed_trials
