@@ -66,8 +66,9 @@ def test_an_extraction_waits_for_a_store_that_is_away(
         assert count_stored("extracted") == stored
         gate.reopen()
         reopened_s = time.monotonic()
+        wait_for("more parts", lambda: driver.poll() is not None or count_stored("extracted") > stored)
+        say(f"extract: {stored} parts before, went on {time.monotonic() - reopened_s:.1f} s after the outage")
         assert driver.wait() == 0, driver.log.read_text()[-3000:]
-    say(f"extract: {stored} parts before, ended {time.monotonic() - reopened_s:.0f} s after the outage")
     assert NOTICE.format(gate.url) in driver.log.read_text()
     s3_filesystem().get(f"{BUCKET}/extracted", str(tmp_path / "copy"), recursive=True)
     assert count_stored("extracted") > stored
