@@ -79,13 +79,13 @@ def end_tree(process: subprocess.Popen[Any]) -> None:
             stream.close()
 
 
-def working(pid: int, name: str) -> list[psutil.Process]:
-    """Ray workers below a process that execute something whose name holds `name` right now."""
+def working(pid: int, *names: str) -> list[psutil.Process]:
+    """Ray workers below a process that execute something whose name holds one of `names` right now."""
     found = []
     for process in descendants(pid):
         with contextlib.suppress(psutil.NoSuchProcess):
             title = " ".join(process.cmdline())
-            if title.startswith("ray::") and name in title and not title.endswith("IDLE"):
+            if title.startswith("ray::") and any(name in title for name in names) and not title.endswith("IDLE"):
                 found.append(process)
     return found
 

@@ -16,8 +16,9 @@ from mer_ray.training import TrainConfig
 from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.ray_study import STUDY_FILE
 
-# What Ray calls a worker in training, and one that runs trials.
-TRAINING, SEARCHING = "TrainWorker", "TrialActor"
+# What Ray calls a worker in training, and one that runs trials: while it computes a step, and between two.
+TRAINING, COMPUTING, WAITING = ("TrainWorker",), ("ResourceTrainable",), ("TrialActor",)
+SEARCHING = COMPUTING + WAITING
 NUM_TRIALS = 10
 # Where a node is lost, Ray Train counts it in for a while, and waits a minute for it by default.
 IMPATIENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5"}

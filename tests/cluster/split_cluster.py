@@ -106,9 +106,9 @@ class SplitCluster:
         with started(command, log, RAY_ADDRESS=f"{HEAD_IP}:{PORT}", GLOO_SOCKET_IFNAME=LINK) as process:
             yield process
 
-    def working(self, name: str) -> tuple[list[psutil.Process], list[psutil.Process]]:
+    def working(self, *names: str) -> tuple[list[psutil.Process], list[psutil.Process]]:
         """As `chaos_processes.working`, at the head and far from it."""
-        return working(self.head.pid, name), working(self.far.pid, name)
+        return working(self.head.pid, *names), working(self.far.pid, *names)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """An extraction, a training and a search on two nodes that do not hear each other for ten seconds: each ends as if undisturbed."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -42,14 +42,16 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SplitCluster]:
         yield cluster
 
 
-def run_through_loss(split: SplitCluster, words: list[str], log: Path, worker: str, progress: Callable[[], int], between: range) -> None:
+def run_through_loss(
+    split: SplitCluster, words: list[str], log: Path, worker: Sequence[str], progress: Callable[[], int], between: range
+) -> None:
     """Drop all packets once workers of both nodes are at work and the progress lies in a range, then wait for a good end."""
     with split.driver(words, log) as driver:
 
         def is_over() -> bool:
             return driver.poll() is not None
 
-        wait_for("workers on both nodes", lambda: is_over() or (progress() in between and all(split.working(worker))))
+        wait_for("workers on both nodes", lambda: is_over() or (progress() in between and all(split.working(*worker))))
         with split.cable.cut():
             assert not is_over(), f"ended before the loss; see {log}: {log.read_text()[-3000:]}"
             time.sleep(LOSS_S)
@@ -65,7 +67,7 @@ def test_an_extraction_goes_on_after_packets_were_lost(split: SplitCluster, corp
     store = tmp_path / "store"
     config = parse_config(ExtractConfig, corpus.config(store, num_actors=2, shard_media_s=1.0), "chaos")
     words = verb_words("extract", config, tmp_path)
-    run_through_loss(split, words, tmp_path / "driver.log", "(ShardActor)", lambda: count_parts(store), range(10, 100))
+    run_through_loss(split, words, tmp_path / "driver.log", ("(ShardActor)",), lambda: count_parts(store), range(10, 100))
     assert count_parts(store) > 100
     check_exactly_once(store, corpus, reference)
 

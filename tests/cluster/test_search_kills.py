@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from chaos_nodes import node_cluster
 from chaos_processes import kill, say, started, wait_for, working
-from chaos_verbs import NUM_TRIALS, SEARCHING, count_finished, end_well, long_search, read_finished, verb_command
+from chaos_verbs import COMPUTING, NUM_TRIALS, SEARCHING, WAITING, count_finished, end_well, long_search, read_finished, verb_command
 from training_corpus import TrainingCorpus
 
 from mer_ray.tuning.config import TuneConfig
@@ -85,9 +85,9 @@ def test_a_search_whose_workers_are_killed_ends_with_the_same_trials(
     config = long_search(searched, "workers_killed")
     search = searching(config, head[0])
     num_killed = 0
-    for wanted in (1, 3, 6):
+    for wanted, moment in ((1, COMPUTING), (3, WAITING), (6, COMPUTING)):
         search.wait_for_trials(wanted)
-        victims = wait_for("a trial at work", lambda: search.is_over or working(head[1], SEARCHING))
+        victims = wait_for("a trial at work", lambda: search.is_over or working(head[1], *moment))
         num_killed += kill(victims[0])
     search.finish()
 
@@ -117,4 +117,4 @@ def test_a_search_that_loses_a_node_ends_with_the_same_trials(
 
 
 def at_work(cluster_pid: int) -> set[int]:
-    return {process.pid for process in working(cluster_pid, SEARCHING)}
+    return {process.pid for process in working(cluster_pid, *SEARCHING)}

@@ -27,12 +27,12 @@ def test_a_training_whose_worker_and_driver_are_killed_ends_as_an_undisturbed_on
             return driver.poll() is not None
 
         def workers() -> set[int]:
-            return {process.pid for process in working(head[1], TRAINING)}
+            return {process.pid for process in working(head[1], *TRAINING)}
 
         wait_for("a checkpoint", lambda: is_over() or has_checkpoint(config))
         before = workers()
         assert len(before) == 2, (tmp_path / "killed.log").read_text()[-3000:]
-        assert kill(next(process for process in working(head[1], TRAINING)))
+        assert kill(next(process for process in working(head[1], *TRAINING)))
         num_then, killed_s = len(read_curve(config.out)), time.monotonic()
         wait_for(
             "two new workers that trained further",

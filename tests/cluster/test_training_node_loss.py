@@ -26,7 +26,7 @@ def test_an_elastic_training_that_loses_a_node_ends_as_an_undisturbed_one(tmp_pa
             return driver.poll() is not None
 
         def workers(but: Sequence[int] = ()) -> list[int]:
-            return [process.pid for process in working(nodes.process.pid, TRAINING) if process.pid not in but]
+            return [process.pid for process in working(nodes.process.pid, *TRAINING) if process.pid not in but]
 
         wait_for("a checkpoint", lambda: is_over() or has_checkpoint(config))
         before = workers()
