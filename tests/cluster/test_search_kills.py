@@ -87,7 +87,7 @@ def test_a_search_whose_workers_are_killed_ends_with_the_same_trials(
     num_killed = 0
     for wanted, moment in ((1, COMPUTING), (3, WAITING), (6, COMPUTING)):
         search.wait_for_trials(wanted)
-        victims = wait_for("a trial at work", lambda: search.is_over or working(head[1], *moment))
+        victims = wait_for("a trial at work", lambda moment=moment: search.is_over or working(head[1], *moment))
         num_killed += kill(victims[0])
     search.finish()
 
