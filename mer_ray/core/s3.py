@@ -1,10 +1,11 @@
 """The one place that opens S3: which faults are tried again, how often and how long, and what all of them are called.
 
-Two layers try again. botocore repeats a request that was refused (500, 503 SlowDown), reset or not answered in time, with a
-growing, random pause; s3fs repeats a read whose body broke off, which botocore has handed over by then, and as it wraps both
-the request and the reading of its body, a read is asked for MAX_ATTEMPTS * MAX_READS**2 times at most. So the worst case, a
-server that takes every request and never answers, ends after seven minutes. What is permanent (no access, no bucket) ends at
-the first answer. An upload is repeated whole, and shows only when it is complete.
+Three layers try again. A server that cannot be reached, or resets connections, is waited for, MAX_OUTAGE_S in all
+(`s3_session`). botocore repeats a request that was refused (500, 503 SlowDown) or not answered in time, with a growing, random
+pause; s3fs repeats a read whose body broke off, which botocore has handed over by then, and as it wraps both the request and
+the reading of its body, a read is asked for MAX_ATTEMPTS * MAX_READS**2 times at most. So the worst case, a server that takes
+every request and never answers, ends after seven minutes. What is permanent (no access, no bucket) ends at the first answer.
+An upload is repeated whole, and shows only when it is complete.
 """
 
 import os
@@ -61,7 +62,11 @@ def _open(process: int, aws: tuple[tuple[str, str], ...], connect_timeout_s: flo
     attempts = environment.get("AWS_MAX_ATTEMPTS", str(MAX_ATTEMPTS))
     if not attempts.isdigit() or int(attempts) < 1:
         raise ConfigError(f"AWS_MAX_ATTEMPTS={attempts!r} in the environment: how often a request to S3 is tried; write a number from 1 on")
+    # With a client of S3 only: loading it takes a second.
+    from mer_ray.core.s3_session import PatientSession
+
     config: dict[str, Any] = {
+        "http_session_cls": PatientSession,
         "connect_timeout": connect_timeout_s,
         "read_timeout": read_timeout_s,
         "max_pool_connections": MAX_CONNECTIONS,

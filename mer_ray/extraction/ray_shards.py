@@ -15,8 +15,9 @@ import ray
 import torch
 from ray.data import ActorPoolStrategy
 from ray.data.context import DataContext
+from ray.exceptions import RayError, RayTaskError
 
-from mer_ray.core.errors import MerRayError
+from mer_ray.core.errors import ClusterError, MerRayError
 from mer_ray.core.ray_machines import autoscaling_limit
 from mer_ray.extraction.layout import CALLS_PER_ACTOR
 from mer_ray.extraction.media_cache import drop_leftovers
@@ -62,6 +63,7 @@ def process_shards(
 
     Raises:
         MerRayError: the first that a worker raised.
+        ClusterError: workers died again and again, or their node was lost with what Ray cannot make anew.
 
     """
     processed = dataset.map_batches(
@@ -75,11 +77,22 @@ def process_shards(
         num_cpus=num_threads,
         num_gpus=gpus_per_actor,
     )
-    for batch in processed.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
-        outcome = unpack(batch)
+    for outcome in _outcomes(processed):
         if isinstance(outcome, MerRayError):
             raise outcome
         yield outcome
+
+
+def _outcomes(processed: ray.data.Dataset) -> Iterator[object]:
+    try:
+        for batch in processed.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=0):
+            yield unpack(batch)
+    except RayTaskError:
+        # Raised in a worker by code of ours: its traceback is what tells.
+        raise
+    except RayError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ClusterError(f"workers of this run died: {reason}; what is done is kept, run again to go on") from error
 
 
 def _pool_size(num_actors: int) -> dict[str, int]:

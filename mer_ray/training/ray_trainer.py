@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import ray.train
 import torch
+from ray.exceptions import RayError
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
@@ -90,6 +91,9 @@ def run_on_workers(work: Work, config: WorkerSettings, scratch: Path) -> None:
             f"training workers died {config.max_failures + 1} times, at last: {_last_line(error)}; "
             "start the run again to go on from its checkpoint, or raise max_failures"
         ) from error
+    except RayError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ClusterError(f"what leads the training workers died: {reason}; start the run again to go on from its checkpoint") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -5,6 +5,7 @@ only warns where telling fails.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from ray.tune.search import Searcher
 
 from mer_ray.core.config import Config
 from mer_ray.core.errors import ConfigError
-from mer_ray.tuning.ray_study import SearchStudy
+from mer_ray.tuning.ray_study import SearchStudy, first_number
 from mer_ray.tuning.ray_trainable import DRAWN, FAILURE, FINISHED, FIRST_OBJECTIVE, OBJECTIVE, SCORES, SECONDS, STEP
 
 
@@ -25,11 +26,15 @@ class StudySearcher(Searcher):
         self._study, self._check, self._must_stop = study, check, must_stop
         self._trials: dict[str, Trial] = {}
         self._reported: dict[str, int] = {}
+        self._num_put_back: Counter[int] = Counter()
 
     def suggest(self, trial_id: str) -> Any:
         """The config of a new trial."""
         # Trials that fail at once count for the budget, too.
-        while not self._must_stop() and len(self._study.records()) < self._study.config.budget.trials:
+        while not self._must_stop():
+            if len(self._study.records()) >= self._study.config.budget.trials:
+                # Of those that run one may be lost and put back: whoever hears that all is finished never asks again.
+                return None if self._trials else Searcher.FINISHED
             trial, drawn = self._study.ask()
             try:
                 checked = self._check(drawn)
@@ -69,10 +74,19 @@ class StudySearcher(Searcher):
             self._end(trial, result, seconds)
         del self._trials[trial_id]
 
-    def on_worker_error(self, trial_id: str, reason: str) -> None:
-        """A trial whose worker failed, by a fault of the program or by dying too often."""
+    def on_worker_error(self, trial_id: str, reason: str, may_try_again: bool) -> None:
+        """A trial whose worker failed, by a fault of the program or by dying too often; or which Tune gave up too early.
+
+        Tune takes the death of a worker between two trials for two failures of the second one, and does not begin that anew.
+        """
         trial = self._trials.pop(trial_id, None)
-        if trial is not None:
+        if trial is None:
+            return
+        first = first_number(trial)
+        if may_try_again and self._num_put_back[first] < self._study.config.max_failures:
+            self._num_put_back[first] += 1
+            self._study.put_back(trial)
+        else:
             self._study.fail(trial, reason, 0.0)
 
     def _end(self, trial: Trial, result: dict[str, Any], seconds: float) -> None:

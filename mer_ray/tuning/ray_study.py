@@ -116,14 +116,21 @@ class SearchStudy:
         stood_in_for = {trial.user_attrs.get(AGAIN_FOR) for trial in trials}
         stale = [trial for trial in trials if trial.state == TrialState.RUNNING]
         for trial in stale:
-            # In this order nothing is lost or doubled by a kill in between.
-            if trial.number not in stood_in_for:
-                first = trial.user_attrs.get(AGAIN_OF, trial.number)
-                self._study.enqueue_trial(self._values_of(trial), user_attrs={AGAIN_OF: first, AGAIN_FOR: trial.number})
-            Trial(self._study, trial._trial_id).set_user_attr(IS_STALE, value=True)
-            self._study.tell(trial.number, None, state=TrialState.FAIL)
+            self._put_back(trial, has_stand_in=trial.number in stood_in_for)
         self._records = None
         return len(stale)
+
+    def put_back(self, trial: Trial) -> None:
+        """End a trial that was lost without a fault of its own, and queue another of the same values."""
+        with self._changing():
+            self._put_back(next(one for one in self._all() if one.number == trial.number), has_stand_in=False)
+
+    def _put_back(self, trial: FrozenTrial, has_stand_in: bool) -> None:
+        # In this order nothing is lost or doubled by a kill in between.
+        if not has_stand_in:
+            self._study.enqueue_trial(self._values_of(trial), user_attrs={AGAIN_OF: first_number(trial), AGAIN_FOR: trial.number})
+        Trial(self._study, trial._trial_id).set_user_attr(IS_STALE, value=True)
+        self._study.tell(trial.number, None, state=TrialState.FAIL)
 
     def _values_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """What a trial drew; one that was killed while it drew begins with what was given to it, and draws the rest as it would have."""
@@ -364,6 +371,12 @@ def _build_sampler(config: TuneConfig, seed: int) -> BaseSampler:
         # Optuna calls the grouping experimental; it has been there since version 2.8.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed, n_startup_trials=sampler.num_random)
+
+
+def first_number(trial: Trial | FrozenTrial) -> int:
+    """The number of the trial that this one stands for, its own where it is the first."""
+    number: int = trial.user_attrs.get(AGAIN_OF, trial.number)
+    return number
 
 
 def suggest(trial: Trial, dimension: Dimension) -> Any:

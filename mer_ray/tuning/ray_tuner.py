@@ -125,7 +125,7 @@ class Watcher(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any) -> None:
         """A worker that failed."""
-        self._searcher.on_worker_error(trial.trial_id, _reason_of(trial))
+        self._searcher.on_worker_error(trial.trial_id, _reason_of(trial), may_try_again=trial.should_recover())
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         """After every event of Tune's loop."""
@@ -167,7 +167,8 @@ def run_trials(study: SearchStudy, trials: Trials, num_steps: int, check: Callab
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=_scheduler(config, num_steps),
-                num_samples=left,
+                # The searcher says when all are done: one that was put back is another trial for Tune.
+                num_samples=-1,
                 max_concurrent_trials=min(layout.num_at_once, left),
                 reuse_actors=True,
                 metric=None,

@@ -79,13 +79,13 @@ def end_tree(process: subprocess.Popen[Any]) -> None:
             stream.close()
 
 
-def working(pid: int, name: str) -> list[psutil.Process]:
-    """Ray workers below a process that execute something whose name holds `name` right now."""
+def working(pid: int, *names: str) -> list[psutil.Process]:
+    """Ray workers below a process that execute something whose name holds one of `names` right now."""
     found = []
     for process in descendants(pid):
         with contextlib.suppress(psutil.NoSuchProcess):
             title = " ".join(process.cmdline())
-            if title.startswith("ray::") and name in title and not title.endswith("IDLE"):
+            if title.startswith("ray::") and any(name in title for name in names) and not title.endswith("IDLE"):
                 found.append(process)
     return found
 
@@ -126,16 +126,16 @@ class Driver:
 
 
 class Zygote:
-    """Forks drivers, see `extraction_zygote`."""
+    """Forks drivers, see `extraction_zygote`; they have some more environment variables."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str, folder: Path, **variables: str) -> None:
         self.address, self.folder = address, folder
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "extraction_zygote.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment(),
+            env={**environment(), **variables},
             start_new_session=True,
         )
         self.num_started = 0
@@ -161,8 +161,8 @@ class Zygote:
 
 
 @contextlib.contextmanager
-def zygote(address: str, folder: Path) -> Iterator[Zygote]:
-    forking = Zygote(address, folder)
+def zygote(address: str, folder: Path, **variables: str) -> Iterator[Zygote]:
+    forking = Zygote(address, folder, **variables)
     try:
         yield forking
     finally:

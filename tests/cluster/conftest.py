@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 from chaos_corpus import ChaosCorpus, make_corpus
-from chaos_processes import Zygote, ray_head, zygote
+from chaos_processes import Zygote, ray_head, started, zygote
+from chaos_verbs import NUM_TRIALS, end_well, long_search, read_finished, verb_command
+from training_corpus import TrainingCorpus
+from training_corpus import make_corpus as make_training_corpus
 
 NUM_CLIPS = 160
 
@@ -39,3 +42,19 @@ def reference(corpus: ChaosCorpus, drivers: Zygote, chaos_folder: Path) -> Path:
     store = chaos_folder / "reference"
     drivers.run(corpus.config(store, num_actors=2))
     return store
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> TrainingCorpus:
+    return make_training_corpus(tmp_path_factory.mktemp("searched"), noise=1.5)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_trials(searched: TrainingCorpus, head: tuple[str, int], chaos_folder: Path) -> list[tuple[str, str]]:
+    """Parameters and scores of a search that nothing disturbed."""
+    config, log = long_search(searched, "undisturbed"), chaos_folder / "undisturbed-search.log"
+    with started(verb_command("tune", config, chaos_folder), log, RAY_ADDRESS=head[0]) as process:
+        end_well(process, log)
+    found = read_finished(config)
+    assert len(found) == NUM_TRIALS
+    return found

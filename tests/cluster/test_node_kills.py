@@ -46,6 +46,8 @@ def test_killed_nodes_lose_and_repeat_nothing(corpus: ChaosCorpus, reference: Pa
                     nodes.replace(generator.randrange(NUM_NODES))
                     num_kills += 1
             if driver.wait() != 0:
+                # An error of ours, in one line.
+                assert driver.code == 1, driver.log.read_text()[-3000:]
                 drivers.run(config)
             num_repeated += check_exactly_once(store, corpus, reference)
     say(f"seeds 1 to {seed}: {num_kills} nodes killed, {num_repeated} rows stored more than once")

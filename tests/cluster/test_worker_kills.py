@@ -34,6 +34,8 @@ def extract_under_kills(drivers: Zygote, cluster_pid: int, config: dict[str, obj
             kills[kind] += 1
     # A task that was killed again and again ends the driver as well; whoever runs it starts it again.
     if driver.wait() != 0:
+        # An error of ours, in one line.
+        assert driver.code == 1, driver.log.read_text()[-3000:]
         drivers.run(config)
 
 

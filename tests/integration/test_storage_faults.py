@@ -14,7 +14,7 @@ import pytest
 from faulty_s3 import FaultyS3
 
 from mer_ray.cli import main
-from mer_ray.core import s3
+from mer_ray.core import s3, s3_session
 from mer_ray.core.errors import ConfigError, StoreError
 from mer_ray.core.media_types import Features
 from mer_ray.store import lease as lease_module
@@ -141,6 +141,25 @@ def test_a_fault_that_does_not_pass_ends_in_one_line_after_bounded_attempts(faul
     check_read(store, 2)
 
 
+def test_a_server_that_cannot_be_reached_is_waited_for_and_not_for_ever(faulty_s3, monkeypatch):
+    monkeypatch.setattr(s3_session, "LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr(s3_session, "SAY_AFTER_S", 0.0)
+    store = store_of(faulty_s3)
+    # More often than all other layers together would try.
+    faulty_s3.hurt("reset", "PUT", "part-", times=40)
+    write(store, *range(6))
+    assert faulty_s3.count("PUT", "part-") == 41
+    faulty_s3.hurt("reset", "GET", "part-", times=40)
+    check_read(store, 6)
+    assert not any(fault.times for fault in faulty_s3.faults)
+
+    monkeypatch.setattr(s3_session, "MAX_OUTAGE_S", 0.5)
+    faulty_s3.hurt("reset", "PUT", "part-", times=1000)
+    with pytest.raises(StoreError, match=r"part-\w+.parquet: cannot be written: .*check that") as caught:
+        write(store, 6, 7)
+    assert is_one_line(caught)
+
+
 def test_no_access_is_said_at_the_first_answer(faulty_s3):
     store = store_of(faulty_s3)
     write(store, 0)
@@ -175,6 +194,7 @@ def test_no_bucket_is_said_at_the_first_answer(faulty_s3):
 def test_nobody_at_the_endpoint_is_one_line(faulty_s3, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(s3_session, "MAX_OUTAGE_S", 1.0)
     for action in (lambda: check_writable(store_of(faulty_s3)), lambda: read_pooled(store_of(faulty_s3), "corpus", RECORD)):
         with pytest.raises(StoreError, match=r"Could not connect to the endpoint URL.*check .* AWS_ENDPOINT_URL") as caught:
             action()

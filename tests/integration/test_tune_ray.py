@@ -233,6 +233,23 @@ def test_draws_that_cannot_be_trained_count_for_the_budget(tmp_path):
         assert [record.state for record in study.records()] == ["failed"] * 3
 
 
+def test_a_trial_that_was_given_up_too_early_is_begun_anew_and_counted_once(tmp_path):
+    config = search_config(TrainingCorpus(tmp_path, []), budget={"trials": 1}, sampler={"name": "random"}, max_failures=2)
+
+    with open_study(config, config.space, "same") as study:
+        searcher = StudySearcher(study, lambda drawn: drawn["learning_rate"], lambda: False)
+        drawn = []
+        for name in ("one", "two", "three"):
+            drawn.append(searcher.suggest(name))
+            # All that the budget allows are running, and one of them may be lost.
+            assert searcher.suggest("more") is None
+            searcher.on_worker_error(name, "its worker died", may_try_again=True)
+
+        assert drawn[0] == drawn[1] == drawn[2]
+        assert searcher.suggest("more") == Searcher.FINISHED
+        assert [(record.state, record.reason) for record in study.records()] == [("failed", "its worker died")]
+
+
 def test_money_is_no_budget_without_gpus(corpus, ray_cluster):
     config = search_config(corpus, "money", budget={"trials": 2, "usd": 1}, price_per_gpu_hour=2.0)
 

@@ -1,0 +1,101 @@
+"""The way to a real S3 server, which can be shut: connections break and new ones are refused, as where its process was killed.
+
+The server itself runs on, because the one of these tests keeps its objects in memory.
+"""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from chaos_processes import free_port
+
+# Close with a reset and send nothing more.
+RESET = struct.pack("ii", 1, 0)
+
+
+class S3Gate:
+    """Passes bytes both ways between `url` and the server; counts the connections that a shutting broke."""
+
+    def __init__(self, target: str) -> None:
+        where = urlsplit(target)
+        self._target, self.port = (where.hostname or "", where.port or 80), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.num_broken = 0
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._shut_at_next_s: float | None = None
+        self.has_reopened = threading.Event()
+        self._listener = self._listen()
+
+    def shut(self) -> None:
+        """Refuse, and break what is open."""
+        # Only this wakes the thread that accepts.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            broken, self._open = self._open, set()
+        for connection in broken:
+            self._break(connection)
+        # Each connection is two sockets.
+        self.num_broken += len(broken) // 2
+
+    def reopen(self) -> None:
+        self._listener = self._listen()
+        self.has_reopened.set()
+
+    def shut_at_next(self, seconds: float) -> None:
+        """Shut for so long as soon as somebody connects."""
+        self.has_reopened.clear()
+        self._shut_at_next_s = seconds
+
+    def _listen(self) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._target)
+            with self._lock:
+                self._open |= {client, server}
+            if self._shut_at_next_s is not None:
+                threading.Timer(self._shut_at_next_s, self.reopen).start()
+                self._shut_at_next_s = None
+                self.shut()
+                return
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(2**16):
+                sink.sendall(content)
+        with self._lock:
+            is_ours = {source, sink} <= self._open
+            self._open -= {source, sink}
+        if is_ours:
+            self._break(source)
+            self._break(sink)
+
+    @staticmethod
+    def _break(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            connection.shutdown(socket.SHUT_RD)
+        connection.close()
+
+
+@contextlib.contextmanager
+def s3_gate(target: str) -> Iterator[S3Gate]:
+    gate = S3Gate(target)
+    try:
+        yield gate
+    finally:
+        gate.shut()
