@@ -30,6 +30,8 @@ START_TIMEOUT_S = 60.0
 HEAD_TYPE = "ray.head.default"
 # The head first tells its nodes to end; after this the whole process group is killed.
 STOP_TIMEOUT_S = 10.0
+# A socket's path has 107 characters at most, of which Ray takes the others.
+MAX_PATH = 40
 # Below it the head would take a port that Ray gives to workers.
 FIRST_PORT, LAST_PORT = 20000, 32000
 
@@ -82,6 +84,10 @@ def local_cluster(
     # Jobs are run by the head's agent, whose usual port another Ray on this machine may have.
     command += [f"--dashboard-host={HOST}", f"--dashboard-port={api_port}", f"--dashboard-agent-listen-port={free_port()}"]
     ray_folder = folder / "ray"
+    if len(os.fsencode(ray_folder.absolute())) > MAX_PATH:
+        raise RuntimeError(
+            f"{ray_folder}: too long a path for the sockets that Ray makes below it, at most {MAX_PATH} characters; take another"
+        )
     command += [f"--temp-dir={ray_folder}"]
     own = {
         # Jobs run by the `python` that the head finds.

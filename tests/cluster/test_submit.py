@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,13 +38,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with pytest.MonkeyPatch.context() as patch:
+def cluster() -> Iterator[LocalCluster]:
+    # Ray's sockets want a short path.
+    temporary = tempfile.TemporaryDirectory(prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True)
+    with temporary as name, pytest.MonkeyPatch.context() as patch:
         for name, value in environment().items():
             patch.setenv(name, value)
         for name in TOKENS:
             patch.delenv(name, raising=False)
-        with local_cluster(tmp_path_factory.mktemp("c"), gpu_nodes=1, cpu_nodes=0, idle_s=60) as found:
+        with local_cluster(Path(name), gpu_nodes=1, cpu_nodes=0, idle_s=60) as found:
             yield found
 
 
