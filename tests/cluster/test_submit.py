@@ -1,5 +1,6 @@
 """`mer-ray submit`, `jobs` and `doctor --address` against a real cluster that wants a token."""
 
+import contextlib
 import os
 import re
 import signal
@@ -37,16 +38,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("submit")
 
 
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """Ray's sockets lie below it, whose paths must be short."""
+    with tempfile.TemporaryDirectory(prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    # Ray's sockets want a short path.
-    temporary = tempfile.TemporaryDirectory(prefix="mer-ray-", dir="/tmp", ignore_cleanup_errors=True)
-    with temporary as name, pytest.MonkeyPatch.context() as patch:
+    with short_folder() as name, pytest.MonkeyPatch.context() as patch:
         for name, value in environment().items():
             patch.setenv(name, value)
         for name in TOKENS:
             patch.delenv(name, raising=False)
-        with local_cluster(Path(name), gpu_nodes=1, cpu_nodes=0, idle_s=60) as found:
+        with local_cluster(name, gpu_nodes=1, cpu_nodes=0, idle_s=60) as found:
             yield found
 
 
@@ -182,9 +188,7 @@ def test_the_doctor_misses_storage_that_all_machines_see(client):
     assert re.search(r"storage +│ FAULT │ /nowhere cannot be written on .*No such file or directory", out)
 
 
-def test_the_doctor_finds_an_open_cluster(folder, tmp_path_factory):
-    # Sockets lie below it, whose paths must be short.
-    tmp_path = tmp_path_factory.mktemp("o")
+def test_the_doctor_finds_an_open_cluster(folder):
     api_port = free_port()
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=1"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={api_port}", f"--dashboard-agent-listen-port={free_port()}"]
@@ -192,18 +196,19 @@ def test_the_doctor_finds_an_open_cluster(folder, tmp_path_factory):
     # Unset, it is "token" on a machine that has a token in its home.
     own["RAY_AUTH_MODE"] = "disabled"
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
-    with (tmp_path / "head.log").open("wb") as log:
-        head = subprocess.Popen([*command, f"--temp-dir={tmp_path / 'r'}"], env=own, stdout=log, stderr=log, start_new_session=True)
-    try:
-        doctor = [sys.executable, "-m", "mer_ray.cli", "doctor", "--shared", str(folder), "--address", f"http://127.0.0.1:{api_port}"]
+    doctor = [sys.executable, "-m", "mer_ray.cli", "doctor", "--shared", str(folder), "--address", f"http://127.0.0.1:{api_port}"]
+    with short_folder() as temporary, (folder / "head.log").open("wb") as log:
+        head = subprocess.Popen([*command, f"--temp-dir={temporary}"], env=own, stdout=log, stderr=log, start_new_session=True)
 
         def examined() -> "subprocess.CompletedProcess[str] | None":
+            assert head.poll() is None, (folder / "head.log").read_text()
             done = subprocess.run(doctor, env=own, capture_output=True, text=True, timeout=120, check=False)
             return None if "error" in done.stderr else done
 
-        done = wait_for("the cluster's answer", examined)
-    finally:
-        end_tree(head)
+        try:
+            done = wait_for("the cluster's answer", examined)
+        finally:
+            end_tree(head)
     assert done.returncode == 1
     assert re.search(r"dashboard +│ FAULT │ takes jobs from anybody who reaches it", done.stdout)
     assert re.search(r"nodes +│ FAULT │ RAY_AUTH_MODE is not token", done.stdout)
