@@ -59,6 +59,10 @@ def find_places(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]
     """Dotted key and text of every file or folder that a config names, nested configs included."""
     for name, field in type(config).model_fields.items():
         yield from _places_in(getattr(config, name), prefix + name, _mark_of(field) or _mark_of(field.annotation))
+    # That of a plug-in, which its own field `config` holds as plain data.
+    loaded = getattr(config, "loaded", None)
+    if isinstance(loaded, BaseModel):
+        yield from find_places(loaded, f"{prefix}config.")
 
 
 def _places_in(value: Any, key: str, mark: _Place | None) -> Iterator[tuple[str, str]]:

@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray.autoscaler.sdk import request_resources
+import ray
 from rich.console import Console
 
 from mer_ray.core.ray_machines import autoscaling_limit, size_now
@@ -14,25 +14,32 @@ WATCH_INTERVAL_S = 2.0
 NOTE_INTERVAL_S = 30.0
 
 
-class MachineRequest:
-    """A request that stands until `release`; what runs then keeps its nodes by itself."""
+@ray.remote(num_cpus=0, max_retries=-1)
+def _be_there() -> None:
+    """Ask for resources by waiting for them."""
 
-    def __init__(self, bundles: Sequence[dict[str, float]]) -> None:
-        self._stands = bool(bundles) and autoscaling_limit() is not None
-        if self._stands:
-            request_resources(bundles=[dict(bundle) for bundle in bundles])
+
+class MachineRequest:
+    """Tasks that wait for machines, and do nothing there; whatever becomes of this process, they end with it.
+
+    Ray's own `request_resources` would stand until somebody asks for something else: a killed driver would leave machines that run for
+    nobody.
+    """
+
+    def __init__(self, gpus_each: float, count: int) -> None:
+        self._waiting = [_be_there.options(num_gpus=gpus_each).remote() for _ in range(count if autoscaling_limit() is not None else 0)]
 
     def release(self) -> None:
-        """Let idle nodes go."""
-        if self._stands:
-            request_resources(bundles=[])
-            self._stands = False
+        """Ask for no more of them."""
+        for task in self._waiting:
+            ray.cancel(task)
+        self._waiting = []
 
 
 @contextmanager
-def requested_machines(bundles: Sequence[dict[str, float]]) -> Iterator[MachineRequest]:
-    """Ask for nodes that hold all these bundles at once, for the block or until `release`; nothing without an autoscaler."""
-    request = MachineRequest(bundles)
+def requested_machines(gpus_each: float, count: int) -> Iterator[MachineRequest]:
+    """Ask for so many GPUs, or bundles of them, at once, for the block or until `release`; nothing without an autoscaler."""
+    request = MachineRequest(gpus_each, count)
     try:
         yield request
     finally:

@@ -47,6 +47,11 @@ def size_at_most() -> ClusterSize:
     return ClusterSize(num_cpus, max(now.num_gpus, most.num_gpus), max(now.memory_bytes, memory_bytes))
 
 
+def largest_node_cpus() -> int:
+    """CPUs of the node with most of those that are there, 0 where none has any: more than that no task can have."""
+    return max((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
+
+
 def autoscaling_limit() -> dict[str, float] | None:
     """The resources that all nodes together have when the autoscaler has started as many as it may; None without one.
 

@@ -57,7 +57,7 @@ class CremaDCorpusConfig(CorpusConfig):
     path: Place = where_or_how_fast(min_length=1)
     labels: Literal["acted", "perceived", "vavl"] = "acted"
     rated: Rated = "audio_visual"
-    labels_csv: str | None = where_or_how_fast(None, min_length=1)
+    labels_csv: Place | None = where_or_how_fast(None, min_length=1)
     hicmae_folds: bool = False
 
     @model_validator(mode="after")

@@ -56,7 +56,7 @@ class MspImprovCorpusConfig(CorpusConfig):
     keep_other: bool = False
     scale_values: bool = False
     session_folds: bool = True
-    labels_csv: str | None = where_or_how_fast(None, min_length=1)
+    labels_csv: Place | None = where_or_how_fast(None, min_length=1)
 
     @field_validator("scenarios")
     @classmethod

@@ -58,7 +58,7 @@ def extract(config: ExtractConfig) -> ExtractSummary:
         )
     if summary.num_left:
         raise RunError(
-            f"{config.store}: the budget is spent: {summary.num_clips} clips are stored, {summary.num_left} are left; "
+            f"{config.store}: the budget{_spent(summary)} is spent: {summary.num_clips} clips are stored, {summary.num_left} are left; "
             "run again to go on, with a larger budget if need be"
         )
     return summary
@@ -109,7 +109,7 @@ class _Run:
 
 
 def _run(plan: ExtractionPlan, config: ExtractConfig, summary: ExtractSummary, leases: Leases) -> None:
-    with requested_machines(gpus_to_ask_for(plan, config)) as request:
+    with requested_machines(*gpus_to_ask_for(plan, config)) as request:
         machines = ask_machines(config)
         lacking = plan.lacking
         layout = choose_layout(config, machines, largest_bytes(lacking))
@@ -150,6 +150,11 @@ def _run_pass(run: _Run, label: str, keys: tuple[str, ...], layout: Layout, stop
     # A clip that several passes leave is one clip.
     summary.num_left = max(left_before, summary.num_left)
     summary.add_pass(max(last_at - first_at, 0.0), layout)
+
+
+def _spent(summary: ExtractSummary) -> str:
+    """What of it went to GPUs that were there; one in money is spent when all GPUs would have cost it, there or awaited."""
+    return "" if summary.usd is None else f" ({summary.usd:.2f} USD for GPUs that were there)"
 
 
 def _stop_at(config: ExtractConfig, layout: Layout) -> float | None:

@@ -13,12 +13,16 @@ CALLS_PER_ACTOR = 2
 
 @dataclass(frozen=True)
 class Machines:
-    """What there is to use: CPU cores, GPUs, bytes of memory, and bytes of one GPU's memory (None: not known)."""
+    """What there is to use: CPU cores, GPUs, bytes of memory, and bytes of one GPU's memory (None: not known).
+
+    `largest_cpus`: the cores of the largest machine, as far as known; more of them one actor cannot have.
+    """
 
     num_cpus: int
     num_gpus: float
     memory_bytes: float
     gpu_bytes: float | None = None
+    largest_cpus: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ def choose_layout(config: ExtractConfig, machines: Machines, actor_bytes: float 
     num_decode_tasks = num_cpus - num_actors if wants_stage else 0
     device = config.device if config.device != "auto" else "cuda" if gpus_per_actor else "cpu"
     threads = max(1, num_cpus // num_actors) if device == "cpu" and not num_decode_tasks else 1
+    if machines.largest_cpus is not None:
+        threads = min(threads, max(1, machines.largest_cpus))
     return Layout(num_actors, gpus_per_actor, num_decode_tasks, device, threads)
 
 

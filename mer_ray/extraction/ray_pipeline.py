@@ -10,7 +10,7 @@ import torch
 from ray.data import TaskPoolStrategy
 
 from mer_ray.core.errors import MerRayError
-from mer_ray.core.ray_machines import size_at_most
+from mer_ray.core.ray_machines import largest_node_cpus, size_at_most
 from mer_ray.encoders import EncoderConfig
 from mer_ray.extraction.config import ExtractConfig
 from mer_ray.extraction.layout import Layout, Machines
@@ -28,18 +28,18 @@ def ask_machines(config: ExtractConfig) -> Machines:
     gpu_bytes = None
     if size.num_gpus and config.gpus_per_actor != 0 and config.device != "cpu" and config.actor_memory_gb is None:
         gpu_bytes = ray.get(_gpu_bytes.options(num_gpus=min(1.0, size.num_gpus)).remote())
-    return Machines(size.num_cpus, size.num_gpus, size.memory_bytes, gpu_bytes)
+    return Machines(size.num_cpus, size.num_gpus, size.memory_bytes, gpu_bytes, largest_node_cpus())
 
 
-def gpus_to_ask_for(plan: ExtractionPlan, config: ExtractConfig) -> list[dict[str, float]]:
-    """A bundle per GPU that a run can use, so that machines start before anything is known of them."""
-    if config.gpus_per_actor == 0 or (config.gpus_per_actor is None and config.device == "cpu"):
-        return []
+def gpus_to_ask_for(plan: ExtractionPlan, config: ExtractConfig) -> tuple[float, int]:
+    """GPUs of a bundle on one machine, and how many such bundles a run can use, known before anything is known of the machines."""
     each = max(1.0, config.gpus_per_actor or 1.0)
+    if config.gpus_per_actor == 0 or (config.gpus_per_actor is None and config.device == "cpu"):
+        return each, 0
     most = min(int(size_at_most().num_gpus / each), plan.num_pending)
     if config.num_actors is not None:
         most = min(most, math.ceil(config.num_actors * (config.gpus_per_actor or 1.0) / each))
-    return [{"GPU": each}] * most
+    return each, most
 
 
 @ray.remote(num_cpus=0)

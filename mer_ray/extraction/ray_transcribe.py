@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from mer_ray.core.errors import ClusterError
-from mer_ray.core.ray_machines import size_at_most
+from mer_ray.core.ray_machines import largest_node_cpus, size_at_most
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.extraction.ray_shards import process_shards, read_shards
 from mer_ray.extraction.transcription_model import WhisperConfig
@@ -47,6 +47,6 @@ def transcribe_shards(
     """Process all shards, yielding the rows of each when they are written."""
     dataset = read_shards(shards, len(shards), no_progress_timeout_s)
     make = partial(TranscriptionWorker, config, folder.absolute(), limits, "cuda" if gpus_per_actor else "cpu")
-    num_threads = 1 if gpus_per_actor else max(1, size_at_most().num_cpus // num_actors)
+    num_threads = 1 if gpus_per_actor else max(1, min(largest_node_cpus(), size_at_most().num_cpus // num_actors))
     rows = process_shards(dataset, make, min(num_actors, len(shards)), num_threads, gpus_per_actor)
     yield from cast(Iterator[list[TranscriptRow]], rows)

@@ -15,6 +15,7 @@ import torch
 
 from mer_ray.core import artefacts
 from mer_ray.core.artefacts import digest_file, write_json, write_text
+from mer_ray.core.cluster_address import is_on_cluster
 from mer_ray.core.config import identity_of
 from mer_ray.core.manifest import read_manifest
 from mer_ray.core.media_types import Clip
@@ -127,12 +128,17 @@ def _input_hashes(config: FinetuneConfig, clips: Sequence[Clip]) -> list[str]:
     return [input_hash(clip, wanted, stamps) for clip in clips]
 
 
+def _runs_on_ray(config: FinetuneConfig) -> bool:
+    """With several workers, or where a cluster is named: the machine of this process may have no GPU."""
+    return config.num_workers > 1 or is_on_cluster()
+
+
 def _with_known_precision(config: FinetuneConfig) -> FinetuneConfig:
     """`precision: auto` as the type that the workers will use."""
     if config.precision != "auto":
         return config
     device_type = choose_device(config).type
-    if config.num_workers > 1 and config.device != "cpu":
+    if _runs_on_ray(config) and config.device != "cpu":
         # Ray is loaded where it is used only.
         from mer_ray.training.ray_resources import find_device_type
 
@@ -143,7 +149,7 @@ def _with_known_precision(config: FinetuneConfig) -> FinetuneConfig:
 def _train(prepared: Preparation, folder: FinetuneFolder) -> None:
     config, data = prepared.config, prepared.data
     # It says what it can read; loaded before anything is decoded, so that weights that are missing are told at once.
-    encoder = build_network(config, str(choose_device(config)) if config.num_workers == 1 else "cpu")
+    encoder = build_network(config, "cpu" if _runs_on_ray(config) else str(choose_device(config)))
     found = decode_all(prepared.inputs, encoder, config)
     del encoder
     write_failures(folder.root / "failures.json", found)
@@ -153,7 +159,7 @@ def _train(prepared: Preparation, folder: FinetuneFolder) -> None:
     write_json(
         folder.run.facts_path, {**folder.run.read_facts(), "notes": _notes(found.failed, found.lacking, found.num_cached, len(usable_N))}
     )
-    if config.num_workers > 1:
+    if _runs_on_ray(config):
         # Ray is loaded where it is used only.
         from mer_ray.finetuning.ray_finetune import run_finetuning_on_ray
 

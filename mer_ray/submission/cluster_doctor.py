@@ -25,8 +25,9 @@ def examine(address: str | None, shared: Sequence[Path], store: str | None) -> t
 
     """
     jobs = ClusterJobs(address)
-    found = inspect_cluster(jobs, [Path(os.path.abspath(folder)) for folder in shared], look_at_nodes=True)
-    findings = [*_closed(jobs, found), *_versions(found), *_storage(found, shared, store), _machines(found)]
+    buckets = [store] if store is not None and "://" in store else []
+    found = inspect_cluster(jobs, [Path(os.path.abspath(folder)) for folder in shared], look_at_nodes=True, buckets=buckets)
+    findings = [*_closed(jobs, found), *_versions(found), *_storage(found, [*map(os.path.abspath, shared), *buckets]), _machines(found)]
     rows = tuple((what, WELL if is_well else FAULT, said) for what, said, is_well in findings)
     return Table(f"Cluster at {jobs.address}", ("what", "", "found"), rows), all(is_well for _, _, is_well in findings)
 
@@ -70,18 +71,18 @@ def _version_here(name: str) -> str:
         return "none"
 
 
-def _storage(found: Inspection, shared: Sequence[Path], store: str | None) -> Iterator[Finding]:
-    if not shared and (store is None or "://" not in store):
+def _storage(found: Inspection, places: Sequence[str]) -> Iterator[Finding]:
+    if not places:
         yield "storage", "none is named that all machines see; name it: --shared FOLDER or --store s3://...", False
-    for folder in map(os.path.abspath, shared):
-        faults = {node: seen["shared"][folder] for node, seen in found.nodes.items() if seen["shared"][folder] is not None}
+    for place in places:
+        faults = {node: seen["shared"][place] for node, seen in found.nodes.items() if seen["shared"][place] is not None}
+        is_bucket = "://" in place
         if faults:
             shown = ", ".join(f"{node}: {fault}" for node, fault in faults.items())
-            yield "storage", f"{folder} cannot be written on {shown}; mount it on all machines at this path", False
+            advice = "give all machines the bucket's name and the right to it" if is_bucket else "mount it on all machines at this path"
+            yield "storage", f"{place} cannot be {'seen' if is_bucket else 'written'} on {shown}; {advice}", False
         else:
-            yield "storage", f"{folder} can be written on {say_count(len(found.nodes), 'node')}", True
-    if store is not None and "://" in store:
-        yield "storage", f"{store}: is looked at from here by `mer-ray store check`, and by every job before it starts", True
+            yield "storage", f"{place} can be {'seen' if is_bucket else 'written'} on {say_count(len(found.nodes), 'node')}", True
 
 
 def _machines(found: Inspection) -> Finding:

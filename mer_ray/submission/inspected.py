@@ -1,7 +1,7 @@
 """Run on a cluster, by its own Python, from this text alone: says what the cluster is, as a line of JSON.
 
-argv[1]: {"packages": [...], "shared": [folders], "nodes": whether to look at every node}. Nothing beside Python is needed but Ray, and that
-for `nodes` only.
+argv[1]: {"packages": [...], "shared": [folders], "buckets": [URLs], "nodes": whether to look at every node}. Nothing beside Python is
+needed but Ray, for `nodes` only, and fsspec, for `buckets` only.
 """
 
 import importlib.metadata
@@ -14,15 +14,16 @@ import tempfile
 from typing import Any
 
 
-def look(packages: list[str], shared: list[str]) -> dict[str, Any]:
-    """Versions on the machine where it runs, and why folders cannot be used."""
+def look(packages: list[str], shared: list[str], buckets: list[str]) -> dict[str, Any]:
+    """Versions on the machine where it runs, and why folders and buckets cannot be used."""
     versions = {"python": platform.python_version()}
     for name in packages:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "none"
-    return {"versions": versions, "shared": {folder: fault_of(folder) for folder in shared}}
+    faults = {folder: fault_of(folder) for folder in shared} | {url: fault_of_bucket(url) for url in buckets}
+    return {"versions": versions, "shared": faults}
 
 
 def fault_of(folder: str) -> str | None:
@@ -34,7 +35,19 @@ def fault_of(folder: str) -> str | None:
         return error.strerror
 
 
-def look_at_nodes(packages: list[str], shared: list[str]) -> tuple[dict[str, Any], dict[str, float]]:
+def fault_of_bucket(url: str) -> str | None:
+    """Why the bucket of a URL cannot be listed; None where it can."""
+    import fsspec
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        return None if files.exists(path.split("/")[0]) else "no such bucket, or no right to see it"
+    except (OSError, ValueError, ImportError, BotoCoreError) as error:
+        return f"{type(error).__name__}: {error}".split("\n")[0]
+
+
+def look_at_nodes(packages: list[str], shared: list[str], buckets: list[str]) -> tuple[dict[str, Any], dict[str, float]]:
     """`look` on every node that is there, by its address."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -47,18 +60,18 @@ def look_at_nodes(packages: list[str], shared: list[str]) -> tuple[dict[str, Any
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             # Nodes of a cluster on one machine share their address, and the beginning of their ids.
             name = f"{node['NodeManagerAddress']} ({node['NodeID'][-8:]})"
-            asked[name] = task.options(scheduling_strategy=there).remote(packages, shared)
+            asked[name] = task.options(scheduling_strategy=there).remote(packages, shared, buckets)
     return {name: ray.get(reference) for name, reference in asked.items()}, ray.cluster_resources()
 
 
 def main() -> None:
     """Look, and print."""
     asked = json.loads(sys.argv[1])
-    said = look(asked["packages"], asked["shared"])
+    said = look(asked["packages"], asked["shared"], asked["buckets"])
     said["auth_mode"] = os.environ.get("RAY_AUTH_MODE", "")
     said["autoscales_to"] = os.environ.get("MER_RAY_AUTOSCALES_TO", "")
     if asked["nodes"]:
-        said["nodes"], said["resources"] = look_at_nodes(asked["packages"], asked["shared"])
+        said["nodes"], said["resources"] = look_at_nodes(asked["packages"], asked["shared"], asked["buckets"])
     sys.stdout.write("mer-ray inspection: " + json.dumps(said) + "\n")
 
 

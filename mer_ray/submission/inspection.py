@@ -21,7 +21,7 @@ POLL_INTERVAL_S = 0.3
 
 @dataclass(frozen=True)
 class Inspection:
-    """Versions by package, why each shared folder cannot be used (None: it can), the mode of authentication; `nodes` alike by node."""
+    """Versions by package, why each folder or bucket cannot be used (None: it can), the mode of authentication; `nodes` alike by node."""
 
     versions: Mapping[str, str]
     shared: Mapping[str, str | None]
@@ -31,14 +31,14 @@ class Inspection:
     resources: Mapping[str, float]
 
 
-def inspect_cluster(jobs: ClusterJobs, shared: Sequence[Path], look_at_nodes: bool) -> Inspection:
-    """Ask the machine that drivers run on, and with `look_at_nodes` every other.
+def inspect_cluster(jobs: ClusterJobs, shared: Sequence[Path], look_at_nodes: bool, buckets: Sequence[str] = ()) -> Inspection:
+    """Ask the machine that drivers run on, and with `look_at_nodes` every other, for folders and the buckets of URLs.
 
     Raises:
         ClusterError: the cluster does not run the question to its end.
 
     """
-    asked = {"packages": list(PACKAGES), "shared": [str(folder) for folder in shared], "nodes": look_at_nodes}
+    asked = {"packages": list(PACKAGES), "shared": [str(folder) for folder in shared], "buckets": list(buckets), "nodes": look_at_nodes}
     script = Path(inspected.__file__).read_text(encoding="utf-8")
     job_id = jobs.submit(f"python -c {shlex.quote(script)} {shlex.quote(json.dumps(asked))}", None, {"job": "inspection"})
     began_s = time.monotonic()

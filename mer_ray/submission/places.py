@@ -7,9 +7,10 @@ from typing import Any
 
 from mer_ray.core.config import find_places
 from mer_ray.core.errors import ConfigError
-from mer_ray.core.plugins import PluginConfig
+from mer_ray.core.plugins import plugin_files
 from mer_ray.tuning.config import CONFIG_START, TuneConfig
 from mer_ray.tuning.draws import sample_draws
+from mer_ray.tuning.targets import NUM_SAMPLES
 from mer_ray.workflow.job import Job
 
 
@@ -20,12 +21,15 @@ def refuse_unseen(job: Job, shared: Sequence[Path]) -> None:
         ConfigError: a line for each such place.
 
     """
-    shipped = {Path(os.path.abspath(path)) for path in shipped_files(job)}
+    shipped = {_real(path) for path in shipped_files(job)}
+    roots = [_real(folder) for folder in shared]
     faults: dict[str, str] = {}
     for number, step in enumerate(job.steps, start=1):
         for key, text in _places_of(step.config):
-            path = Path(os.path.abspath(os.path.expanduser(text)))
-            if "://" in text or path in shipped or any(path.is_relative_to(folder) for folder in shared):
+            path = _real(Path(text).expanduser())
+            # What is sent lies elsewhere there: only its place below the job's folder is the same.
+            is_sent = path in shipped and not Path(text).is_absolute()
+            if "://" in text or is_sent or any(path.is_relative_to(root) for root in roots):
                 continue
             faults.setdefault(
                 text,
@@ -40,10 +44,15 @@ def shipped_files(job: Job) -> list[Path]:
     """What travels with a job: its own files, plug-ins, and configs that a search starts from."""
     found = list(job.files)
     for step in job.steps:
-        found += _plugin_files(step.config)
+        found += [file.path for config in _configs_of(step.config) for file in plugin_files(config)]
         if isinstance(step.config, TuneConfig):
-            found += [Path(start[CONFIG_START]) for start in step.config.starts if set(start) == {CONFIG_START}]
+            found += [Path(text) for _, text in _start_files(step.config)]
     return list(dict.fromkeys(found))
+
+
+def _real(path: Path) -> Path:
+    """Without symbolic links: folders that are shared often are some."""
+    return Path(os.path.realpath(path))
 
 
 def _places_of(config: Any) -> Iterator[tuple[str, str]]:
@@ -51,21 +60,25 @@ def _places_of(config: Any) -> Iterator[tuple[str, str]]:
         yield from find_places(config)
         return
     yield "out", str(config.out)
-    kind, _, place = (config.storage or "").partition(":")
-    if kind in ("journal", "sqlite"):
-        yield "storage", place
-    drawn = config.target.parse(next(sample_draws(config.space, config.seed, 1)))
-    for key, text in find_places(drawn):
-        if key.rpartition(".")[2] != "out":
-            yield f"{config.target.where}.{key}", text
+    if config.storage_file is not None:
+        yield "storage", str(config.storage_file)
+    yield from _start_files(config)
+    for drawn in _configs_of(config):
+        for key, text in find_places(drawn):
+            if key.rpartition(".")[2] != "out":
+                yield f"{config.target.where}.{key}", text
 
 
-def _plugin_files(config: Any) -> Iterator[Path]:
-    if isinstance(config, PluginConfig):
-        yield config.file
+def _configs_of(config: Any) -> Iterator[Any]:
+    """The config of a step; of a search what it may draw, as far as a sample tells."""
     if isinstance(config, TuneConfig):
-        config = config.target.parse(next(sample_draws(config.space, config.seed, 1)))
-    for name in type(config).model_fields if hasattr(type(config), "model_fields") else ():
-        value = getattr(config, name)
-        for item in value if isinstance(value, (list, tuple)) else (value,):
-            yield from _plugin_files(item)
+        for drawn in sample_draws(config.space, config.seed, NUM_SAMPLES):
+            yield config.target.parse(drawn)
+    else:
+        yield config
+
+
+def _start_files(config: TuneConfig) -> Iterator[tuple[str, str]]:
+    for number, start in enumerate(config.starts):
+        if set(start) == {CONFIG_START}:
+            yield f"starts.{number}.{CONFIG_START}", str(start[CONFIG_START])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import ray
 import requests
 from ray.exceptions import AuthenticationError
@@ -88,13 +89,13 @@ class ClusterJobs:
 
     def follow(self, job_id: str, show: Callable[[str], None]) -> JobDetails:
         """Show what a job prints until it ends; gives its end. A head that is away for less than a minute is waited for."""
-        shown, lost_at = 0, None
+        shown, lost_at = _Shown(show), None
         while True:
             try:
-                shown = asyncio.run(self._tail(job_id, shown, show))
+                asyncio.run(self._tail(job_id, shown))
                 details = self.status(job_id)
                 lost_at = None
-            except (ClusterError, OSError, RuntimeError) as error:
+            except (ClusterError, OSError, RuntimeError, aiohttp.ClientError) as error:
                 lost_at = lost_at or time.monotonic()
                 if time.monotonic() - lost_at > LOST_AFTER_S:
                     raise ClusterError(f"{self.address}: the cluster is gone while job {job_id} ran ({_first_line(error)})") from error
@@ -104,20 +105,33 @@ class ClusterJobs:
                 return details
             time.sleep(POLL_INTERVAL_S)
 
-    async def _tail(self, job_id: str, shown: int, show: Callable[[str], None]) -> int:
-        """Show what comes after the first `shown` characters, which a log that is read anew begins with."""
-        seen = 0
+    async def _tail(self, job_id: str, shown: "_Shown") -> None:
+        shown.begin()
         async for text in self._client.tail_job_logs(job_id):
-            seen += len(text)
-            if seen > shown:
-                show(text[max(0, len(text) - (seen - shown)) :])
-                shown = seen
-        return shown
+            shown.add(text)
+
+
+class _Shown:
+    """Shows a log once, though it is read anew from its beginning after a break."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show, self._num_shown, self._num_read = show, 0, 0
+
+    def begin(self) -> None:
+        """The log comes from its beginning."""
+        self._num_read = 0
+
+    def add(self, text: str) -> None:
+        """Show what was not shown before."""
+        self._num_read += len(text)
+        if self._num_read > self._num_shown:
+            self._show(text[max(0, len(text) - (self._num_read - self._num_shown)) :])
+            self._num_shown = self._num_read
 
 
 def exit_code(details: JobDetails) -> int:
-    """0 for a job that ended well."""
-    return 0 if details.status == JobStatus.SUCCEEDED else 1
+    """That of the job's command: 0 for one that ended well."""
+    return 0 if details.status == JobStatus.SUCCEEDED else details.driver_exit_code or 1
 
 
 def _check_address(address: str | None) -> str:
@@ -150,7 +164,7 @@ def _clear_errors(address: str, job_id: str | None = None) -> Iterator[None]:
             f"{address}: no cluster answers there ({_first_line(error)}); start it, open the tunnel to its dashboard, or mend --address"
         ) from error
     except RuntimeError as error:
-        if job_id is not None and "404" in str(error):
+        if job_id is not None and "status code 404" in str(error):
             raise ClusterError(f"{address}: no job {job_id}; `mer-ray jobs ls` lists them") from error
         raise ClusterError(f"{address}: {_first_line(error)}") from error
 

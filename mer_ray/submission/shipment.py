@@ -43,10 +43,7 @@ def pack(files: Sequence[Path], root: Path) -> Shipment:
     """
     found = {f"{PROJECT.name}/{path.relative_to(PROJECT)}": path for path in sorted(PROJECT.rglob("*")) if _belongs(path)}
     for path in files:
-        place = Path(os.path.abspath(path))
-        if not place.is_relative_to(root):
-            raise ConfigError(f"{path}: lies outside {root}, so that it cannot be sent with the job; run submit from a folder above it")
-        found[str(place.relative_to(root))] = place
+        found[str(place_of(path, root))] = path.absolute()
     shipment = Shipment(found)
     if shipment.num_bytes > MAX_BYTES:
         largest = max(found.values(), key=lambda path: path.stat().st_size)
@@ -55,6 +52,19 @@ def pack(files: Sequence[Path], root: Path) -> Shipment:
             f"{largest.stat().st_size / 1e6:.0f} MB: put data where the cluster sees them"
         )
     return shipment
+
+
+def place_of(path: Path, root: Path) -> Path:
+    """Where a file lies below `root`, and will lie below the job's folder.
+
+    Raises:
+        ConfigError: it lies elsewhere.
+
+    """
+    real = Path(os.path.realpath(path.parent), path.name)
+    if not real.is_relative_to(os.path.realpath(root)):
+        raise ConfigError(f"{path}: lies outside {root}, so that it cannot be sent with the job; run submit from a folder above it")
+    return real.relative_to(os.path.realpath(root))
 
 
 def _belongs(path: Path) -> bool:

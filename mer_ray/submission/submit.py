@@ -12,7 +12,7 @@ from mer_ray.core.errors import ClusterError, ConfigError
 from mer_ray.submission.inspection import Inspection, inspect_cluster
 from mer_ray.submission.places import refuse_unseen, shipped_files
 from mer_ray.submission.ray_jobs import ClusterJobs
-from mer_ray.submission.shipment import Shipment, pack
+from mer_ray.submission.shipment import Shipment, pack, place_of
 from mer_ray.workflow.job import load_job
 
 
@@ -44,10 +44,10 @@ def submit(
     if jobs.is_open:
         announce(f"WARNING: {jobs.address} takes jobs from anybody who reaches it; start the cluster with RAY_AUTH_MODE=token")
     announce(f"sending {_say(shipment)} to {jobs.address}")
-    folder = here if any(here.is_relative_to(root) for root in roots) else None
+    folder = _folder_there(here, roots)
     with tempfile.TemporaryDirectory(prefix="mer-ray-") as name:
         shipment.write(Path(name))
-        job_id = jobs.submit(_entrypoint(path, overrides, folder), Path(name), {"job": str(path)})
+        job_id = jobs.submit(_entrypoint(place_of(path, here), overrides, folder), Path(name), {"job": str(path)})
     return Submission(jobs, job_id)
 
 
@@ -73,12 +73,20 @@ def _check_shared(folder: Path) -> Path:
     return found
 
 
-def _entrypoint(path: Path, overrides: Sequence[str], folder: Path | None) -> str:
+def _folder_there(here: Path, shared: Sequence[Path]) -> Path | None:
+    """The same folder as all machines name it, where they have it."""
+    for root in shared:
+        real = Path(os.path.realpath(root))
+        if here.is_relative_to(real):
+            return root / here.relative_to(real)
+    return None
+
+
+def _entrypoint(place: Path, overrides: Sequence[str], folder: Path | None) -> str:
     """The same command as here, by the project that was sent, in the same folder where all machines have it."""
-    place = os.path.relpath(path)
     words = " ".join(shlex.quote(word) for word in overrides)
     there = "" if folder is None else f"cd {shlex.quote(str(folder))} && "
-    command = f'exec python -P -m mer_ray.cli run "$MER_RAY_JOB"/{shlex.quote(place)} {words}'.rstrip()
+    command = f'exec python -P -m mer_ray.cli run "$MER_RAY_JOB"/{shlex.quote(str(place))} {words}'.rstrip()
     return f'export MER_RAY_JOB="$PWD" PYTHONPATH="$PWD${{PYTHONPATH:+:$PYTHONPATH}}"; {there}{command}'
 
 

@@ -9,7 +9,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from mer_ray.core.errors import ClusterError, MerRayError
 from mer_ray.core.progress import track
-from mer_ray.core.ray_machines import size_at_most
+from mer_ray.core.ray_machines import largest_node_cpus, size_at_most
 from mer_ray.core.ray_session import ray_session
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
@@ -23,7 +23,7 @@ from mer_ray.training.worker import make_worker
 
 
 def run_fits_in_parallel(runs: Sequence[tuple[TrainConfig, TrainingData, RunFolder]]) -> None:
-    """Train at most `num_parallel_fits` at once, one CPU and, where there are GPUs, a share of one each.
+    """Train at most `num_parallel_fits` at once, one CPU (alone: those of a machine) and, where there are GPUs, a share of one each.
 
     The folders are ones that all nodes see; several runs share the cluster by the settings of the first.
 
@@ -37,7 +37,9 @@ def run_fits_in_parallel(runs: Sequence[tuple[TrainConfig, TrainingData, RunFold
     label = ", ".join(folder.root.name for _, _, folder in runs)
     with ray_session(), track(f"train {label}", sum(map(len, names)), "fits") as bar:
         share = _gpu_share(how)
-        task = ray.remote(num_cpus=1, num_gpus=share, max_retries=how.max_failures)(_run_unit)
+        # Alone it may have a machine's cores.
+        num_threads = 1 if share or how.num_parallel_fits > 1 else max(1, largest_node_cpus())
+        task = ray.remote(num_cpus=num_threads, num_gpus=share, max_retries=how.max_failures)(_run_unit)
         arguments = [(config, ray.put(data), folder, "cuda" if share else "cpu") for config, data, folder in runs]
         waiting = [
             (n, unit) for n, (config, data, folder) in enumerate(runs) for unit in units(config, partitions(config.protocol, data), folder)
@@ -47,7 +49,7 @@ def run_fits_in_parallel(runs: Sequence[tuple[TrainConfig, TrainingData, RunFold
         while waiting or running:
             while waiting and len(running) < how.num_parallel_fits:
                 number, unit = waiting.pop(0)
-                running[task.remote(*arguments[number], unit)] = number, unit
+                running[task.remote(*arguments[number], unit, num_threads)] = number, unit
             (done,), _ = ray.wait(list(running))
             _finish(done)
             number, unit = running.pop(done)
@@ -72,8 +74,10 @@ def _gpu_share(config: TrainConfig) -> float:
     return min(1.0, size_at_most().num_gpus / config.num_parallel_fits)
 
 
-def _run_unit(config: TrainConfig, data: TrainingData, folder: RunFolder, device: str, names: list[FitName]) -> None:
-    torch.set_num_threads(1)
+def _run_unit(config: TrainConfig, data: TrainingData, folder: RunFolder, device: str, names: list[FitName], num_threads: int) -> None:
+    if not folder.facts_path.is_file():
+        raise ClusterError(f"out: {folder.root}: a machine of the cluster does not see it; name a folder that all of them mount")
+    torch.set_num_threads(num_threads)
     worker = make_worker(config, data, Communicator(), torch.device(device))
     with determinism(config.deterministic):
         run_some_fits(config, worker, folder, names, lambda: None, _nobody_sees_the_rows)

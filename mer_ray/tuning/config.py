@@ -150,6 +150,12 @@ class TuneConfig(Config):
         return self.study or self.out.name
 
     @property
+    def storage_file(self) -> Path | None:
+        """The file of a storage that is named and is no server; as in URLs, `sqlite:///a` is the relative path `a`."""
+        kind, _, place = (self.storage or "").partition(":")
+        return Path(place.removeprefix("///")) if kind in ("journal", "sqlite") else None
+
+    @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
         """Which way each objective is better."""
         return ["minimize" if name in COSTS or name.endswith(LOWER_IS_BETTER) else "maximize" for name in self.objectives]

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from ray.exceptions import RayError, RayTaskError
+from rich.console import Console
 
 from mer_ray.core.artefacts import write_json
 from mer_ray.core.config import Config, identity_of
@@ -21,10 +23,9 @@ from mer_ray.tuning.trials import Trials
 def score_finalists(
     config: TuneConfig, trials: Trials, finalists: Mapping[int, Config], path: Path, use_gpu: bool
 ) -> dict[int, dict[str, float]]:
-    """Scores by trial number; those that `path` holds of an interrupted search are not computed again.
+    """Scores by trial number, none of one that cannot be trained; those that `path` holds of an interrupted search are not computed again.
 
     Raises:
-        MerRayError: a finalist cannot be trained with these seeds.
         ClusterError: Ray cannot be reached, or workers die more than `max_failures` times.
 
     """
@@ -43,25 +44,34 @@ def score_finalists(
         while running:
             (done,), _ = ray.wait(list(running))
             number = running.pop(done)
-            found[number] = known[keys[number]] = _get(done)
-            write_json(path, known)
+            outcome = _get(done)
+            if isinstance(outcome, str):
+                Console(stderr=True).print(f"trial {number} is out: {outcome}", markup=False, highlight=False, soft_wrap=True)
+                found[number] = {}
+            else:
+                found[number] = known[keys[number]] = outcome
+                write_json(path, known)
             bar.advance(1)
     return found
 
 
-def _last_scores(trials: Trials, drawn: Config) -> dict[str, float]:
-    *_, last = trials.run(drawn)
+def _last_scores(trials: Trials, drawn: Config) -> dict[str, float] | str:
+    """Scores, or why there are none."""
+    try:
+        *_, last = trials.run(drawn)
+    except MerRayError as error:
+        return str(error)
+    except torch.OutOfMemoryError as error:
+        return f"out of memory: {str(error).splitlines()[0]}"
     return last.scores
 
 
-def _get(done: Any) -> dict[str, float]:
+def _get(done: Any) -> dict[str, float] | str:
     try:
-        scores: dict[str, float] = ray.get(done)
-    except RayTaskError as error:
-        if isinstance(error.cause, MerRayError):
-            raise error.cause from error
+        outcome: dict[str, float] | str = ray.get(done)
+    except RayTaskError:
         raise
     except RayError as error:
         reason = str(error).strip().splitlines()[0]
         raise ClusterError(f"a worker of the search died: {reason}; go on with --resume") from error
-    return scores
+    return outcome

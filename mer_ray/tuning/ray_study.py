@@ -6,7 +6,6 @@ what an unbroken one draws.
 """
 
 import contextlib
-import re
 import socket
 import threading
 import time
@@ -300,7 +299,7 @@ def _is_alive(lease: Mapping[str, Any]) -> bool:
 
 def _open_storage(config: TuneConfig) -> BaseStorage:
     kind, _, place = (config.storage or f"sqlite:{config.out / STUDY_FILE}").partition(":")
-    path = Path(re.sub(r"^///", "", place)).absolute()
+    path = (config.storage_file or config.out / STUDY_FILE).absolute()
     try:
         if kind != "postgresql":
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -141,9 +141,12 @@ def _choose(
     objective = config.objectives[0]
     configs = {record.number: config.target.parse(_with_final_seeds(config, record)) for record in finalists}
     scores = score_finalists(config, trials, configs, folder.finalists_path, use_gpu)
-    dev = {number: scores[number][objective] for number in configs}
-    best = finalists[0]
-    for record in finalists[1:]:
+    dev = {number: found[objective] for number, found in scores.items() if objective in found}
+    able = [record for record in finalists if record.number in dev]
+    if not able:
+        raise RunError(f"{config.out}: none of the finalists has a {objective} with the final seeds; search again with other final_seeds")
+    best = able[0]
+    for record in able[1:]:
         if is_better(objective, dev[record.number], dev[best.number]):
             best = record
     return best, dev

@@ -54,7 +54,7 @@ def check_growth(looks: list[Look], began_at: float, clips_at: list[float]) -> s
     """From nothing to all nodes, which were asked for at once, before there was a clip; gives what people want to know."""
     assert looks[0].nodes == 0
     before = [look for look in looks if look.at < clips_at[0]]
-    assert max(look.requested for look in before) == NUM_NODES
+    assert max(look.requested + look.waiting for look in before) == NUM_NODES
     assert max(look.nodes for look in looks) == NUM_NODES
     assert looks[-1].nodes == 0
     nodes_at = next(look.at for look in looks if look.nodes)

@@ -108,3 +108,42 @@ def test_a_plug_in_travels_with_its_job(here):
 
     assert Path("plugins/mine.py") in shipped_files(job)
     refuse_unseen(job, [Path("/mnt")])
+
+
+def test_a_plug_in_of_a_candidate_or_of_a_later_choice_travels_too(here):
+    (here / "mine.py").write_text((Path(__file__).resolve().parents[2] / "plugins" / "mean_model.py").read_text())
+    data = "manifest: /mnt/m.parquet, store: /mnt/s, allow_plugins: true"
+    model = "{name: plugin, file: mine.py, class: MeanConfig}"
+    with_candidates = (
+        f"{{verb: train, {data}, out: /mnt/run, inputs: [{{encoder: x}}], protocol: {{name: folds}}, candidates: [{{model: {model}}}]}}"
+    )
+    search = f"{{search: choice, of: [{{name: attention}}, {model}]}}"
+    of_a_choice = f"{{verb: tune, out: /mnt/s, train: {{{data}, protocol: {{name: folds, test_folds: [0]}}, inputs: [{{encoder: x}}], model: {search}}}}}"
+
+    for step in (with_candidates, of_a_choice):
+        assert Path("mine.py") in shipped_files(load_job(write_job(here, step), []))
+
+
+def test_a_plug_in_named_by_an_absolute_path_is_not_there_on_the_cluster(here):
+    (here / "mine.py").write_text((Path(__file__).resolve().parents[2] / "plugins" / "mean_model.py").read_text())
+    model = f"{{name: plugin, file: {here}/mine.py, class: MeanConfig}}"
+    data = "manifest: /mnt/m.parquet, store: /mnt/s, out: /mnt/run, inputs: [{encoder: x}]"
+    job = load_job(write_job(here, f"{{verb: train, {data}, allow_plugins: true, model: {model}}}"), [])
+
+    with pytest.raises(ConfigError, match=r"step 1 \(train\): model\.file: .*mine\.py: a place of this machine"):
+        refuse_unseen(job, [Path("/mnt")])
+
+
+def test_a_shared_folder_may_be_a_symbolic_link(here):
+    (here / "disk").mkdir()
+    (here / "mnt").symlink_to(here / "disk")
+    job = load_job(write_job(here, "{verb: synth, out: disk/corpus}", f"{{verb: synth, out: {here}/mnt/other}}"), [])
+
+    refuse_unseen(job, [here / "mnt"])
+
+
+def test_a_sqlite_url_of_three_slashes_is_a_relative_path(here):
+    job = load_job(write_job(here, SEARCH.replace("\n", " ") % ("sqlite:///mnt/study.db", "/mnt/s", "{learning_rate: 0.002}")), [])
+
+    with pytest.raises(ConfigError, match=r"storage: mnt/study\.db: a place of this machine"):
+        refuse_unseen(job, [Path("/mnt")])
