@@ -118,7 +118,9 @@ def test_a_plug_in_of_a_candidate_or_of_a_later_choice_travels_too(here):
         f"{{verb: train, {data}, out: /mnt/run, inputs: [{{encoder: x}}], protocol: {{name: folds}}, candidates: [{{model: {model}}}]}}"
     )
     search = f"{{search: choice, of: [{{name: attention}}, {model}]}}"
-    of_a_choice = f"{{verb: tune, out: /mnt/s, train: {{{data}, protocol: {{name: folds, test_folds: [0]}}, inputs: [{{encoder: x}}], model: {search}}}}}"
+    protocol = "protocol: {name: folds, test_folds: [0]}"
+    train = f"{{{data}, {protocol}, inputs: [{{encoder: x}}], model: {search}}}"
+    of_a_choice = f"{{verb: tune, out: /mnt/s, train: {train}}}"
 
     for step in (with_candidates, of_a_choice):
         assert Path("mine.py") in shipped_files(load_job(write_job(here, step), []))
