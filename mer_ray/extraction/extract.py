@@ -80,8 +80,6 @@ class _Run:
     def add(self, report: ShardReport, layout: Layout) -> None:
         """Count what became of a shard."""
         summary, metrics, price = self.summary, self.metrics, self.config.price_per_gpu_hour
-        # An actor is there: what else is wanted waits as actors.
-        self.request.release()
         self.leases.check()
         clips, failures = summary.num_clips, sum(summary.failed.values())
         summary.add(report)
@@ -142,6 +140,8 @@ def _run_pass(run: _Run, label: str, keys: tuple[str, ...], layout: Layout, stop
     left_before, summary.num_left = summary.num_left, 0
     first_at, last_at = float("inf"), 0.0
     with track(label, round(shards.media_s), "s of media") as bar:
+        # From now on it is actors that wait for what is lacking.
+        run.request.release()
         for report in run_shards(shards, run.plan, keys, run.config, layout, stop_at):
             run.add(report, layout)
             if not report.is_left:

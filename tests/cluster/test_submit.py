@@ -47,12 +47,12 @@ def short_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with short_folder() as name, pytest.MonkeyPatch.context() as patch:
+    with short_folder() as root, pytest.MonkeyPatch.context() as patch:
         for name, value in environment().items():
             patch.setenv(name, value)
         for name in TOKENS:
             patch.delenv(name, raising=False)
-        with local_cluster(name, gpu_nodes=1, cpu_nodes=0, idle_s=60) as found:
+        with local_cluster(root, gpu_nodes=1, cpu_nodes=0, idle_s=60) as found:
             yield found
 
 
