@@ -22,10 +22,10 @@ test: setup check unit  ## checks and all tests but those of chaos
 unit: setup  ## the fast tests
 	$(BIN)/pytest -n 2 -m "not slow and not ray and not browser and not chaos and not cluster"
 
-# CI runs ONLY="cluster and not chaos": jobs, autoscaling, metrics, without the tests that kill things again and again.
+# ONLY="cluster and not chaos": jobs, autoscaling, metrics, without the tests that kill things again and again.
 ONLY ?= chaos or cluster
 test-cluster: setup  ## clusters of several processes: jobs, autoscaling, metrics, faults; more than half an hour on 2 cores
-	$(BIN)/pytest -n 2 --dist loadfile -m "$(ONLY)"
+	$(BIN)/pytest -m "$(ONLY)"
 
 cluster: setup  ## a cluster on this machine with logical GPUs and an autoscaler, until Ctrl-C
 	$(BIN)/python cluster/local/local_cluster.py

@@ -38,9 +38,9 @@ class ClusterJobs:
 
         """
         self.address = _check_address(address)
-        # It tells of every package that it sends, and of every end of a log.
-        logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
-        logging.getLogger("ray._private.runtime_env").setLevel(logging.WARNING)
+        # They tell of every package that is sent, and of every end of a log.
+        for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
+            logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
         with _clear_errors(self.address):
             _knock(self.address)
             self._client = JobSubmissionClient(self.address)

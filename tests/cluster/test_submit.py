@@ -110,11 +110,11 @@ def test_a_job_that_is_submitted_again_goes_on_where_it_was(client, folder, subm
 
 
 def test_a_job_that_fails_says_why_and_so_does_the_exit(client, folder, submitted):
-    out, err = client.run("submit", "job.yaml", "steps.0.num_clips=9", "--shared", str(folder), code=1)
+    out, err = client.run("submit", "job.yaml", "steps.0.num_clips=9", "--shared", str(folder), code=2)
 
     assert "mer-ray: error: out: out/corpus holds a corpus of another config (num_clips: 6 there, 9 here)" in out
     job = re.search(r"job (raysubmit_\w+): failed", err)[1]
-    out, _ = client.run("jobs", "status", job, code=1)
+    out, _ = client.run("jobs", "status", job, code=2)
     assert "status: failed" in out
     out, _ = client.run("jobs", "logs", job)
     assert "holds a corpus of another config" in out
