@@ -26,7 +26,7 @@ COMMAND = re.compile(r"^\s*(?:\S*/)?mer-ray\s", re.MULTILINE)
 # A file or folder that a README says comes out, e.g. `out/meld/runs/{audio,fused}/`.
 OUTPUT = re.compile(r"(?<![\w/.])out/[\w./{},-]*[\w}]")
 BRACES = re.compile(r"\{([^}]*)\}")
-TIMEOUT_S = 300
+TIMEOUT_S = 900
 SHORTER_EXPERIMENT = ("vars.epochs=1", "vars.seeds=[0]", "steps.0.vars={out: out/synthetic, num_clips: 150, num_speakers: 10}")
 SHORTER = {"synth": ("num_clips=100", "num_unlabelled=8"), "extract": ("num_actors=1",), "train": ("epochs=2", "seeds=[0]")}
 
@@ -122,6 +122,7 @@ def type_in_a_process(words: list[str]) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("names", [*((name,) for name in EXAMPLES if name not in EXPERIMENTS), EXPERIMENTS], ids="+".join)
 def test_the_commands_of_a_readme_work_as_printed(
     names: tuple[str, ...],
