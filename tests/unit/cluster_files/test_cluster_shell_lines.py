@@ -27,6 +27,7 @@ from cluster_lines import (
 from snippets import REPOSITORY
 
 from mer_ray.cli import main
+from mer_ray.core.errors import ConfigError
 from mer_ray.submission.places import refuse_unseen
 from mer_ray.workflow.job import load_job
 
@@ -113,7 +114,7 @@ def test_job_files_load_as_the_entrypoints_name_them(tmp_path: Path, monkeypatch
     (tmp_path / "cluster").symlink_to(CLUSTER)
     for line in lines_run_by("test_job_files_load_as_the_entrypoints_name_them"):
         words = shlex.split(line.replace("/opt/mer_ray", str(image)))[1:]
-        monkeypatch.setattr(sys, "argv", ["mer-ray", *words, f"vars.work={tmp_path}/work", "--dry-run"])
+        monkeypatch.setattr(sys, "argv", ["mer-ray", *words, f"vars.work={tmp_path}/common", "--dry-run"])
         with pytest.raises(SystemExit) as ended:
             main()
         printed = capsys.readouterr()
@@ -127,14 +128,17 @@ def test_submitted_jobs_name_no_place_that_the_cluster_does_not_see(monkeypatch:
     assert submitted
     for _, _, _, job, *words in submitted:
         options = words.index("--address")
-        assert words[options:] == ["--address", "http://127.0.0.1:8265", "--shared", "/work"]
-        refuse_unseen(load_job(Path(job), words[:options]), [Path("/work")])
+        assert words[options:] == ["--address", "http://127.0.0.1:8265", "--shared", "/common"]
+        refuse_unseen(load_job(Path(job), words[:options]), [Path("/common")])
 
 
 @pytest.mark.parametrize("name", RAY_JOB_FILES)
 def test_jobs_of_kubernetes_write_where_all_pods_see_it(name: str):
     _, _, job, *overrides = shlex.split(load(f"kuberay/{name}")["spec"]["entrypoint"])
-    refuse_unseen(load_job(REPOSITORY / job.removeprefix("/opt/mer_ray/"), overrides), [Path("/work")])
+    loaded = load_job(REPOSITORY / job.removeprefix("/opt/mer_ray/"), overrides)
+    refuse_unseen(loaded, [Path("/common")])
+    with pytest.raises(ConfigError, match="/common"):
+        refuse_unseen(loaded, [])
 
 
 def test_the_token_file_is_made_once_and_for_its_owner_alone(tmp_path: Path):

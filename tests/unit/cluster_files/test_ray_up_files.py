@@ -40,7 +40,10 @@ def starts(config: dict[str, Any], demand: dict[str, float], count: int, unavail
 
 
 def test_ray_takes_the_file_with_its_own_defaults_filled_in(config: dict[str, Any]):
-    validate_config(prepare_config(copy.deepcopy(config)))
+    prepared = prepare_config(copy.deepcopy(config))
+    validate_config(prepared)
+    assert prepared["available_node_types"].keys() == config["available_node_types"].keys()
+    assert prepared["head_start_ray_commands"] == config["head_start_ray_commands"]
 
 
 def test_every_section_that_ray_would_fill_with_open_defaults_is_written_out(config: dict[str, Any]):

@@ -142,6 +142,9 @@ def test_a_shared_folder_may_be_a_symbolic_link(here):
     job = load_job(write_job(here, "{verb: synth, out: disk/corpus}", f"{{verb: synth, out: {here}/mnt/other}}"), [])
 
     refuse_unseen(job, [here / "mnt"])
+    with pytest.raises(ConfigError) as refused:
+        refuse_unseen(job, [])
+    assert len(str(refused.value).splitlines()) == 2
 
 
 def test_a_sqlite_url_of_three_slashes_is_a_relative_path(here):
