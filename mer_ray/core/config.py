@@ -125,19 +125,34 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-class _YamlLoader(yaml.SafeLoader):
+class _YamlLoader(yaml.CSafeLoader):
     """YAML says that keys are unique; PyYAML takes the last of two and says nothing."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+    def get_single_node(self) -> yaml.Node | None:
         """Look at the keys as they are written: those of a merge (`<<`) come later, and may be replaced."""
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in seen:
-                    raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
-                seen.add((key.tag, key.value))
-        return node
+        root: yaml.Node | None = super().get_single_node()
+        # A part that aliases name is there once, and may hold itself.
+        left, seen = [root], set()
+        while left:
+            node = left.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, yaml.MappingNode):
+                _refuse_doubled_keys(node)
+                left.extend(part for pair in node.value for part in pair)
+            elif isinstance(node, yaml.SequenceNode):
+                left.extend(node.value)
+        return root
+
+
+def _refuse_doubled_keys(mapping: yaml.MappingNode) -> None:
+    there = set()
+    for key, _ in mapping.value:
+        if isinstance(key, yaml.ScalarNode):
+            if (key.tag, key.value) in there:
+                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
+            there.add((key.tag, key.value))
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
