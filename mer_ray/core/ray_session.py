@@ -24,8 +24,10 @@ EVENTS_VARIABLE = "RAY_SCHEDULER_EVENTS"
 
 
 @contextmanager
-def ray_session() -> Iterator[None]:
+def ray_session(has_dashboard: bool = False) -> Iterator[None]:
     """Connect for the block; a session that the caller opened before is used and left open.
+
+    `has_dashboard` is for a local Ray: Ray Train frees what a dead trial's workers held through its dashboard only.
 
     Raises:
         ClusterError: the cluster that RAY_ADDRESS names does not answer, or refuses the token.
@@ -34,7 +36,7 @@ def ray_session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    connect()
+    connect(has_dashboard)
     with _ended_by_sigterm():
         try:
             yield
@@ -60,7 +62,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
-def connect() -> None:
+def connect(has_dashboard: bool = False) -> None:
     """Start a local Ray, or connect to the one that RAY_ADDRESS names.
 
     Raises:
@@ -78,7 +80,7 @@ def connect() -> None:
     if not address:
         with _chatter_held_back():
             # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
-            ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(include_dashboard=has_dashboard, logging_level=logging.ERROR, log_to_driver=False)
         return
     _knock(address)
     try:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mer_ray.core.counting import say_count
 from mer_ray.objectives import is_better, score
 from mer_ray.selftraining.committee import DEV, Committee, Labels, labels_of, make_committee
 from mer_ray.selftraining.config import SelftrainConfig
@@ -42,7 +43,7 @@ def rounds_of(
     first = next(iter(data.values()))
     dev, rows = _dev_labels(config, first), unlabelled_rows(config, first)
     done: list[Round] = []
-    while not done or _goes_on(config, done, time.monotonic() - start_s):
+    while not done or why_ended(config, done, time.monotonic() - start_s) is None:
         pseudo = make_pseudo_labels(config, done[-1].committee, dev, rows) if done else None
         if pseudo is not None and not pseudo.selected_U.any():
             return
@@ -52,11 +53,16 @@ def rounds_of(
         yield done[-1]
 
 
-def _goes_on(config: SelftrainConfig, done: Sequence[Round], seconds: float) -> bool:
-    """Whether another round begins."""
-    last, best = done[-1], best_round(config, done)
-    in_time = config.budget_s is None or seconds <= config.budget_s
-    return last.number < config.max_rounds and last.number - best.number < config.patience and in_time
+def why_ended(config: SelftrainConfig, done: Sequence[Round], seconds: float) -> str | None:
+    """Why no other round begins after so many seconds; None where it does if clips are selected."""
+    last = done[-1]
+    if last.number == config.max_rounds:
+        return f"max_rounds is {config.max_rounds}"
+    if last.number - best_round(config, done).number >= config.patience:
+        return f"dev has not risen for {say_count(config.patience, 'round')}"
+    if config.budget_s is not None and seconds > config.budget_s:
+        return f"the budget of {config.budget_s:g} s is spent"
+    return None
 
 
 def best_round(config: SelftrainConfig, rounds: Sequence[Round]) -> Round:

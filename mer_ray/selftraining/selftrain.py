@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from mer_ray.core.artefacts import write_json
 from mer_ray.core.config import identity_of
-from mer_ray.core.counting import say_count
 from mer_ray.core.table import Table
 from mer_ray.prediction.bundling import BundleConfig, join_bundles
 from mer_ray.prediction.prediction_table import vote_table
@@ -27,7 +26,7 @@ from mer_ray.selftraining.folder import SelftrainFolder
 from mer_ray.selftraining.loading import SelftrainData, load_selftrain_data
 from mer_ray.selftraining.pseudo_labels import PseudoLabels
 from mer_ray.selftraining.round_facts import pseudo_label_facts
-from mer_ray.selftraining.rounds import Round, best_round, best_student, rounds_of
+from mer_ray.selftraining.rounds import Round, best_round, best_student, rounds_of, why_ended
 from mer_ray.selftraining.warnings import warnings_of
 from mer_ray.training.predictions_table import write_table
 from mer_ray.training.protocol import partitions
@@ -99,11 +98,13 @@ def selftrain(config: SelftrainConfig) -> SelftrainSummary:
             folder.write_pseudo_labels(number, pseudo, first, truth)
 
     rounds = list(rounds_of(config, data.by_teacher, lambda number: fit_in_folders(folder.round_folder(number)), announce))
+    seconds = time.monotonic() - start_s
     best = best_round(config, rounds)
     labels = labels_by_split(config, data)
     student = best_student(config, rounds) if config.compare_equal_steps else None
     equal = None if student is None else (train_equal_steps(config, folder, data, student), student)
     facts = describe(config, rounds, best, labels, truth, equal)
+    facts["notes"] = _notes(config, rounds, seconds)
     facts |= {"data": digests, "seconds": time.monotonic() - start_s}
     _write_labels(config, folder, data, labels)
     for one in rounds:
@@ -197,7 +198,6 @@ def describe(
         else compare_committees(config, equal[0], equal[1].committee, labels, TRAINED_LONGER, f"round {equal[1].number}"),
         "votes": compare_votes(config, best.committee, labels),
     }
-    facts["notes"] = _notes(config, rounds, best)
     facts["warnings"] = warnings_of(facts)
     return facts
 
@@ -213,16 +213,10 @@ def _describe_round(config: SelftrainConfig, one: Round, labels: dict[str, Label
     }
 
 
-def _notes(config: SelftrainConfig, rounds: Sequence[Round], best: Round) -> list[str]:
-    last = rounds[-1]
-    if last.number == config.max_rounds:
-        why = f"max_rounds is {config.max_rounds}"
-    elif last.number - best.number >= config.patience:
-        why = f"dev has not risen for {say_count(config.patience, 'round')}"
-    else:
-        why = "no unlabelled clip was selected, or the budget was spent"
+def _notes(config: SelftrainConfig, rounds: Sequence[Round], seconds: float) -> list[str]:
+    why = why_ended(config, rounds, seconds) or "no unlabelled clip was selected"
     return [
-        f"ended after round {last.number}: {why}",
+        f"ended after round {rounds[-1].number}: {why}",
         "dev chose the round, and thresholds and temperatures where the config says so: its scores are optimistic",
     ]
 

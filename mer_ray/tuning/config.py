@@ -145,6 +145,17 @@ class TuneConfig(Config):
         return {key: value for key, value in filled.items() if key not in lent}
 
     @property
+    def workers_per_trial(self) -> int:
+        """Above 1, each trial is trained by a group of workers."""
+        training: dict[str, Any] = self.target.raw.get("train", self.target.raw)
+        return int(training.get("num_workers", 1))
+
+    @property
+    def scratch(self) -> Path:
+        """What Ray leaves while a search runs; all nodes see it."""
+        return self.out / "ray"
+
+    @property
     def study_name(self) -> str:
         """The name in the storage: in a file of its own the folder's, elsewhere one that the user gave."""
         return self.study or self.out.name

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 
@@ -16,6 +15,7 @@ from mer_ray.core.errors import ClusterError, MerRayError
 from mer_ray.core.progress import track
 from mer_ray.core.ray_session import ray_session
 from mer_ray.tuning.config import TuneConfig
+from mer_ray.tuning.ray_group import SharedTrials
 from mer_ray.tuning.ray_layout import choose_layout
 from mer_ray.tuning.trials import Trials
 
@@ -35,13 +35,16 @@ def score_finalists(
     left = {number: one for number, one in finalists.items() if number not in found}
     if not left:
         return found
-    with ray_session(), track("finalists", len(finalists), "trials") as bar:
+    with ray_session(has_dashboard=config.workers_per_trial > 1), track("finalists", len(finalists), "trials") as bar:
         layout = choose_layout(config, use_gpu)
-        task = ray.remote(num_cpus=layout.cpus, num_gpus=layout.gpus, max_retries=config.max_failures)(_last_scores)
-        shared = ray.put(trials)
-        running = {task.remote(shared, one): number for number, one in left.items()}
+        how: dict[str, Any] = {"max_retries": config.max_failures, "retry_exceptions": [ClusterError]}
+        task = ray.remote(num_cpus=layout.cpus, num_gpus=layout.gpus, **how)(_last_scores)
+        shared, waiting, running = SharedTrials(ray.put(trials), config.scratch), list(left.items()), dict[Any, int]()
         bar.advance(len(found))
-        while running:
+        while waiting or running:
+            while waiting and len(running) < layout.num_at_once:
+                number, one = waiting.pop(0)
+                running[task.remote(shared, one)] = number
             (done,), _ = ray.wait(list(running))
             number = running.pop(done)
             outcome = _get(done)
@@ -55,23 +58,23 @@ def score_finalists(
     return found
 
 
-def _last_scores(trials: Trials, drawn: Config) -> dict[str, float] | str:
+def _last_scores(trials: SharedTrials, drawn: Config) -> dict[str, float] | str:
     """Scores, or why there are none."""
     try:
         *_, last = trials.run(drawn)
+    except ClusterError:
+        raise
     except MerRayError as error:
         return str(error)
-    except torch.OutOfMemoryError as error:
-        return f"out of memory: {str(error).splitlines()[0]}"
     return last.scores
 
 
 def _get(done: Any) -> dict[str, float] | str:
     try:
         outcome: dict[str, float] | str = ray.get(done)
-    except RayTaskError:
-        raise
     except RayError as error:
-        reason = str(error).strip().splitlines()[0]
+        if isinstance(error, RayTaskError) and not isinstance(error.cause, ClusterError):
+            raise
+        reason = str(error.cause if isinstance(error, RayTaskError) else error).strip().splitlines()[0]
         raise ClusterError(f"a worker of the search died: {reason}; go on with --resume") from error
     return outcome

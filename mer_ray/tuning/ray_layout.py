@@ -9,7 +9,10 @@ from mer_ray.tuning.config import TuneConfig
 
 @dataclass(frozen=True)
 class TrialLayout:
-    """CPUs and share of a GPU of each trial, how many run at once when the cluster is whole, and the GPUs that are paid for then."""
+    """CPUs and share of a GPU of each trial, how many run at once when the cluster is whole, and the GPUs that are paid for then.
+
+    A trial with a group of workers takes nothing itself: each worker takes a CPU, and a GPU where there are enough.
+    """
 
     cpus: float
     gpus: float
@@ -22,11 +25,15 @@ def choose_layout(config: TuneConfig, use_gpu: bool) -> TrialLayout:
 
     Raises:
         ConfigError: a budget in money where no GPU is used.
-        ClusterError: no CPU, or no GPU for `device: cuda`.
+        ClusterError: no CPU, too few for the workers of one trial, or no GPU for `device: cuda`.
 
     """
     size = size_at_most()
     _check(config, size, use_gpu)
+    workers = config.workers_per_trial
+    if workers > 1:
+        num_gpus = size.num_gpus if use_gpu and size.num_gpus >= workers else 0.0
+        return TrialLayout(0, 0, config.max_concurrent or int(num_gpus or size.num_cpus) // workers, num_gpus)
     if use_gpu and size.num_gpus:
         by_gpu = max(1, int(size.num_gpus * config.trials_per_gpu))
         return TrialLayout(1, 1 / config.trials_per_gpu, config.max_concurrent or by_gpu, size.num_gpus)
@@ -36,6 +43,11 @@ def choose_layout(config: TuneConfig, use_gpu: bool) -> TrialLayout:
 def _check(config: TuneConfig, size: ClusterSize, use_gpu: bool) -> None:
     if size.num_cpus < 1:
         raise ClusterError("the Ray cluster has no CPU for a trial; start nodes with CPUs")
+    if size.num_cpus < config.workers_per_trial:
+        raise ClusterError(
+            f"train.num_workers: {config.workers_per_trial} workers of a trial need a CPU each, and the Ray cluster has {size.num_cpus}; "
+            f"set train.num_workers to at most {size.num_cpus}"
+        )
     raw = config.target.raw
     if raw.get("train", raw).get("device") == "cuda" and not size.num_gpus:
         raise ClusterError("train.device: cuda, but the Ray cluster has no GPU; set train.device: auto or cpu")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial as RayTrial
@@ -22,6 +23,7 @@ from mer_ray.core.ray_metrics import SearchMetrics
 from mer_ray.core.ray_session import ray_session
 from mer_ray.tuning.config import AshaPruner, MedianPruner, TuneConfig
 from mer_ray.tuning.live import SearchView, search_view
+from mer_ray.tuning.ray_group import SharedTrials
 from mer_ray.tuning.ray_layout import choose_layout
 from mer_ray.tuning.ray_searcher import StudySearcher
 from mer_ray.tuning.ray_study import SearchStudy
@@ -149,21 +151,21 @@ def run_trials(study: SearchStudy, trials: Trials, num_steps: int, check: Callab
 
     """
     config = study.config
-    scratch = config.out / "ray"
     study.close_stale()
     left = config.budget.trials - sum(record.is_finished for record in study.records())
     if left <= 0:
         return None
     os.environ.update({name: os.environ.get(name, value) for name, value in TUNE_SETTINGS.items()})
     with contextlib.ExitStack() as stack:
-        stack.enter_context(ray_session())
+        stack.enter_context(ray_session(has_dashboard=config.workers_per_trial > 1))
         layout = choose_layout(config, use_gpu)
         meter = stack.enter_context(metered_gpus(layout.num_gpus))
         view = stack.enter_context(search_view(config))
         ledger = Ledger(study, meter)
+        shared = SharedTrials(ray.put(trials), config.scratch)
         searcher = StudySearcher(study, check, ledger.must_stop)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(TrialActor, trials=trials), {"cpu": layout.cpus, "gpu": layout.gpus}),
+            tune.with_resources(tune.with_parameters(TrialActor, trials=shared), {"cpu": layout.cpus, "gpu": layout.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=_scheduler(config, num_steps),
@@ -177,7 +179,7 @@ def run_trials(study: SearchStudy, trials: Trials, num_steps: int, check: Callab
             # Tune resumes silently when a name repeats; the study resumes, and says so.
             run_config=tune.RunConfig(
                 name=uuid.uuid4().hex,
-                storage_path=str(scratch),
+                storage_path=str(config.scratch),
                 stop=BudgetStopper(ledger),
                 callbacks=[Watcher(study, searcher, ledger, view)],
                 failure_config=tune.FailureConfig(max_failures=config.max_failures),
@@ -190,7 +192,7 @@ def run_trials(study: SearchStudy, trials: Trials, num_steps: int, check: Callab
         finally:
             ledger.note()
             study.close_stale()
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(config.scratch, ignore_errors=True)
     return ledger.reason
 
 

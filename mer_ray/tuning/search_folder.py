@@ -46,6 +46,11 @@ TRIALS_SCHEMA = pa.schema(
 )
 
 
+def granted(config: TuneConfig) -> dict[str, Any]:
+    """Trials, hours and money that a search may spend."""
+    return {**config.budget.model_dump(), "price_per_gpu_hour": config.price_per_gpu_hour}
+
+
 @dataclass(frozen=True)
 class SearchFolder:
     """The paths of a search."""
@@ -56,6 +61,14 @@ class SearchFolder:
     def facts_path(self) -> Path:
         """search.json."""
         return self.root / "search.json"
+
+    def is_over(self, config: TuneConfig, identity: str) -> bool:
+        """Whether this search ended with all its trials, or spent all that it is granted now, too."""
+        if not self.facts_path.is_file():
+            return False
+        facts = self.read_facts()
+        has_all = sum(facts["counts"].values()) >= config.budget.trials
+        return facts["identity"] == identity and (has_all or facts.get("granted") == granted(config))
 
     @property
     def finalists_path(self) -> Path:

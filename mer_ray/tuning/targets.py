@@ -40,14 +40,14 @@ class TrainTarget:
         return to_training(drawn)
 
     def check_sample(self, drawn: Mapping[str, Any], objectives: Sequence[str]) -> None:
-        """Refuse a protocol without test data for the end, several workers, and objectives that the task does not have.
+        """Refuse a protocol without test data for the end, fits at once, and objectives that the task does not have.
 
         Raises:
             ConfigError: says which.
 
         """
         sample = self.training(drawn)
-        _refuse_several_workers(sample, self.where)
+        _check_workers(sample, self.where)
         if isinstance(sample.protocol, FoldsProtocol) and sample.protocol.test_folds is None:
             raise ConfigError(
                 "train: protocol.test_folds: required; name the folds that the search never looks at and that judge the best, e.g. [0]"
@@ -102,14 +102,16 @@ class SelftrainTarget:
         return config.training_of(config.teachers[0], is_student=False)
 
     def check_sample(self, drawn: Mapping[str, Any], objectives: Sequence[str]) -> None:
-        """Refuse several workers, and objectives other than the metric that chooses the round.
+        """Refuse fits at once, and objectives other than the metric that chooses the round.
 
         Raises:
             ConfigError: says which.
 
         """
         config = self.parse(drawn)
-        _refuse_several_workers(config.train, f"{self.where}: train")
+        _check_workers(config.train, f"{self.where}: train")
+        if config.train.worker_range[1] > 1 and config.budget_s is not None:
+            raise ConfigError(f"{self.where}: budget_s: workers of one trial have a clock each; leave it out, or train.num_workers")
         if list(objectives) != [config.train.select_metric]:
             raise ConfigError(f"objectives: of a self-training [{config.train.select_metric}], its train.select_metric, on dev")
 
@@ -171,10 +173,11 @@ def _refuse_empty_inputs(place: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _refuse_several_workers(training: TrainConfig, where: str) -> None:
-    if training.worker_range[1] > 1 or training.num_parallel_fits > 1:
-        key = "num_workers" if training.worker_range[1] > 1 else "num_parallel_fits"
-        raise ConfigError(f"{where}: {key}: a trial has one worker, trials run side by side; leave it out")
+def _check_workers(training: TrainConfig, where: str) -> None:
+    if training.num_parallel_fits > 1:
+        raise ConfigError(f"{where}: num_parallel_fits: trials run side by side, fits of one trial one after the other; leave it out")
+    if isinstance(training.num_workers, tuple):
+        raise ConfigError(f"{where}: num_workers: {list(training.num_workers)}: a trial begins anew when a worker dies; name one number")
 
 
 def _absolute(train: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from mer_ray.training.protocol import Partition, inner_partitions, partitions
 from mer_ray.training.run_folder import NoKeeper
 from mer_ray.training.together import fit_together
 from mer_ray.training.training_data import TrainingData
-from mer_ray.training.worker import Worker, choose_device, make_worker
+from mer_ray.training.worker import Worker, make_worker
 from mer_ray.tuning.draws import MILLISECONDS_PER_CLIP, PARAMETERS
 
 # Each report costs a message through Ray; ten tell a curve.
@@ -43,8 +43,8 @@ class TrialStep:
         return self.number == self.total
 
 
-def run_trial(config: TrainConfig, data: TrainingData) -> Iterator[TrialStep]:
-    """Train and score; whoever stops asking ends the trial.
+def run_trial(config: TrainConfig, data: TrainingData, communicator: Communicator, device: torch.device) -> Iterator[TrialStep]:
+    """Train and score; whoever stops asking ends the trial. All workers of a group give the same steps.
 
     Raises:
         ConfigError: the model does not take these inputs.
@@ -53,7 +53,7 @@ def run_trial(config: TrainConfig, data: TrainingData) -> Iterator[TrialStep]:
     """
     dev = development_partitions(config, data)
     check_fit(config, data, dev)
-    worker = make_worker(config, data, Communicator(), choose_device(config))
+    worker = make_worker(config, data, communicator, device)
     if isinstance(config.protocol, FoldsProtocol):
         yield from _run_folds(config, worker, dev)
     else:

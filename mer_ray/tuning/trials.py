@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import torch
+
 from mer_ray.core.config import Config, digest_of
 from mer_ray.core.errors import RunError
 from mer_ray.selftraining.config import SelftrainConfig
@@ -25,10 +27,14 @@ class Trainings:
 
     data: SearchData
 
-    def run(self, drawn: Config) -> Iterator[TrialStep]:
-        """As `run_trial`."""
+    def training(self, drawn: Config) -> TrainConfig:
+        """What says where and how a trial computes: the draw itself."""
+        return TrainConfig.model_validate(drawn)
+
+    def run(self, drawn: Config, communicator: Communicator | None = None, device: torch.device | None = None) -> Iterator[TrialStep]:
+        """As `run_trial`; by itself unless a group of workers is named."""
         config = TrainConfig.model_validate(drawn)
-        return run_trial(config, self.data.of(config))
+        return run_trial(config, self.data.of(config), communicator or Communicator(), device or choose_device(config))
 
     def num_steps(self, drawn: Config) -> int:
         """Folds, or reports."""
@@ -61,8 +67,12 @@ class Selftrainings:
 
     data: SearchData
 
-    def run(self, drawn: Config) -> Iterator[TrialStep]:
-        """As `rounds_of`, with nothing written.
+    def training(self, drawn: Config) -> TrainConfig:
+        """What says where and how a trial computes: that of all teachers."""
+        return SelftrainConfig.model_validate(drawn).train
+
+    def run(self, drawn: Config, communicator: Communicator | None = None, device: torch.device | None = None) -> Iterator[TrialStep]:
+        """As `rounds_of`, with nothing written; by itself unless a group of workers is named.
 
         Raises:
             ConfigError, RunError: as a self-training.
@@ -71,7 +81,11 @@ class Selftrainings:
         config = SelftrainConfig.model_validate(drawn)
         metric, total = config.train.select_metric, config.max_rounds + 1
         done: list[Round] = []
-        for one in rounds_of(config, self._of(config), lambda number: fit_in_memory(_make_worker)):
+
+        def make(training: TrainConfig, data: TrainingData) -> Worker:
+            return make_worker(training, data, communicator or Communicator(), device or choose_device(training))
+
+        for one in rounds_of(config, self._of(config), lambda number: fit_in_memory(make)):
             if done:
                 yield TrialStep(len(done), total, {metric: best_round(config, done).dev_score})
             done.append(one)
@@ -102,7 +116,3 @@ class Selftrainings:
 
 # Each is a drawn config; they travel to the actors that run them.
 Trials = Trainings | Selftrainings
-
-
-def _make_worker(config: TrainConfig, data: TrainingData) -> Worker:
-    return make_worker(config, data, Communicator(), choose_device(config))

@@ -16,7 +16,7 @@ from mer_ray.tuning.draws import sample_draws, settle_record
 from mer_ray.tuning.final import FinalRun, compare_runs
 from mer_ray.tuning.records import TrialRecord, finalists_of, pareto_front
 from mer_ray.tuning.search_data import SearchData, check_layers
-from mer_ray.tuning.search_folder import SearchFolder
+from mer_ray.tuning.search_folder import SearchFolder, granted
 from mer_ray.tuning.space import Dimension, Space
 from mer_ray.tuning.trials import Trials
 
@@ -58,7 +58,7 @@ def tune(config: TuneConfig) -> SearchSummary:
     samples = list(sample_draws(space, config.seed, NUM_CHECKED))
     trials = target.read(samples[0])
     identity = identity_of(config, data=trials.digest())
-    if folder.facts_path.is_file() and folder.read_facts()["identity"] == identity and _has_all_trials(folder, config):
+    if folder.is_over(config, identity):
         return SearchSummary(folder.root, folder.read_facts(), was_complete=True)
     _check_with_data(config, space, trials)
     config.start_params()
@@ -78,7 +78,13 @@ def tune(config: TuneConfig) -> SearchSummary:
             raise RunError(f"{config.out}: {ended_by}; mend it and go on with --resume")
         best, dev = _choose(config, trials, folder, finalists, use_gpu)
         facts = _finish(config, trials.data, folder, records, best, dev)
-        facts |= {"identity": identity, "ended_by": ended_by, "importances": study.importances(), "spent": study.spent}
+        facts |= {
+            "identity": identity,
+            "ended_by": ended_by,
+            "granted": granted(config),
+            "importances": study.importances(),
+            "spent": study.spent,
+        }
         folder.write_facts(facts)
     return SearchSummary(folder.root, facts, was_complete=False)
 
@@ -113,10 +119,6 @@ def plan_search(config: TuneConfig) -> Table:
 def _with_absolute_paths(config: TuneConfig) -> TuneConfig:
     """Paths that hold in any process."""
     return config.model_copy(update={"out": config.out.resolve(), config.target.where: config.target.absolute()})
-
-
-def _has_all_trials(folder: SearchFolder, config: TuneConfig) -> bool:
-    return bool(sum(folder.read_facts()["counts"].values()) >= config.budget.trials)
 
 
 def _check_with_data(config: TuneConfig, space: Space, trials: Trials) -> None:

@@ -12,7 +12,7 @@ from mer_ray.selftraining.committee import labels_of
 from mer_ray.selftraining.loading import load_selftrain_data
 from mer_ray.selftraining.pseudo_labels import make_pseudo_labels, with_pseudo_labels
 from mer_ray.selftraining.round_facts import quality
-from mer_ray.selftraining.rounds import best_round, rounds_of, unlabelled_rows
+from mer_ray.selftraining.rounds import best_round, rounds_of, unlabelled_rows, why_ended
 from mer_ray.selftraining.selftrain import labels_by_split
 from mer_ray.training.protocol import partitions
 
@@ -128,12 +128,14 @@ def test_rounds_end_when_dev_stops_rising_when_time_is_up_or_when_nothing_is_sel
         config = shifted.config(tmp_path, train={"epochs": 1}, teachers=[{"name": "both"}], **changes)
         rounds = list(rounds_of(config, load_selftrain_data(config).by_teacher, lambda _: in_memory))
         best = best_round(config, rounds).number
-        return [one.number for one in rounds], best, config
+        return [one.number for one in rounds], best, why_ended(config, rounds, 1.0)
 
-    done, best, config = numbers(max_rounds=4, patience=1, selection={"threshold": 0.3})
-    assert done[-1] == min(best + 1, config.max_rounds)
-    assert numbers(max_rounds=4, budget_s=1e-9)[0] == [0]
-    assert numbers(max_rounds=4, selection={"threshold": 1.0})[0] == [0]
+    done, best, why = numbers(max_rounds=4, patience=1, selection={"threshold": 0.3})
+    assert (done[-1], why) in [(best + 1, "dev has not risen for 1 round"), (4, "max_rounds is 4")]
+    done, _, why = numbers(max_rounds=4, budget_s=1e-9)
+    assert (done, why) == ([0], "the budget of 1e-09 s is spent")
+    done, _, why = numbers(max_rounds=4, selection={"threshold": 1.0})
+    assert (done, why) == ([0], None)
 
 
 def test_whoever_prunes_stops_asking(shifted, tmp_path, in_memory):

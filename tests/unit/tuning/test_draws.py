@@ -56,7 +56,8 @@ def test_a_trial_that_still_runs_stays_as_it_is() -> None:
     ("train", "more", "message"),
     [
         ({"store": {"search": "choice", "of": ["a", "b"]}}, {}, "train: store: is the same for all trials, and cannot be searched"),
-        ({"num_workers": 2}, {}, "train: num_workers: a trial has one worker"),
+        ({"num_workers": [1, 2]}, {}, "train: num_workers: [1, 2]: a trial begins anew when a worker dies; name one number"),
+        ({"num_parallel_fits": 2}, {}, "train: num_parallel_fits: trials run side by side"),
         ({"protocol": {"name": "folds"}}, {}, "train: protocol.test_folds: required; name the folds that the search never looks at"),
         ({"protocol": {"name": "splits", "dev": None}}, {}, "train: protocol.dev: required; trials are scored on it"),
         ({"protocol": {"name": "splits", "test": []}}, {}, "train: protocol.test: required; name the split that judges the best"),

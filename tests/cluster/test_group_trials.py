@@ -1,0 +1,81 @@
+"""Trials that a group of workers trains together, in a search on a Ray of its own."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from chaos_processes import say, started, wait_for, working
+from chaos_verbs import TRAINING, end_well, verb_command
+from searches import search_config
+from training_corpus import TrainingCorpus
+
+from mer_ray.tuning.config import TuneConfig
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def group_search(corpus: TrainingCorpus, out: str, num_workers: int, **changes: Any) -> TuneConfig:
+    """Two random trials without dropout, so that groups and single workers differ by rounding only."""
+    model = {"name": "attention", "hidden": {"search": "int", "low": 8, "high": 16}, "dropout": 0.0}
+    train = {"model": model, "num_workers": num_workers, "epochs": 20, "batch_size": 10}
+    few = {"sampler": {"name": "random"}, "pruner": None, "budget": {"trials": 2}, "finalists": 1, "final_seeds": [0]}
+    return search_config(corpus, out, train=train, **(few | changes))
+
+
+@pytest.fixture
+def tuning(tmp_path: Path) -> Iterator[Any]:
+    opened = []
+
+    def start(config: TuneConfig) -> tuple[subprocess.Popen[str], Path]:
+        log = tmp_path / f"{config.out.name}.log"
+        block = started(verb_command("tune", config, tmp_path), log)
+        opened.append(block)
+        return block.__enter__(), log
+
+    yield start
+    for block in opened:
+        block.__exit__(None, None, None)
+
+
+def trials_of(config: TuneConfig) -> list[dict[str, Any]]:
+    return sorted(pq.read_table(config.out / "trials.parquet").to_pylist(), key=lambda row: row["params"])
+
+
+def test_groups_of_two_score_what_single_workers_score_and_a_killed_worker_costs_no_trial(searched: TrainingCorpus, tuning: Any):
+    alone, together = group_search(searched, "alone", 1), group_search(searched, "together", 2)
+    end_well(*tuning(alone))
+    process, log = tuning(together)
+    workers = wait_for("a group at work", lambda: process.poll() is not None or working(process.pid, *TRAINING))
+    os.kill(workers[0].pid, signal.SIGKILL)
+    end_well(process, log)
+    say(log.read_text()[-2000:])
+
+    found, expected = trials_of(together), trials_of(alone)
+    assert [row["params"] for row in found] == [row["params"] for row in expected]
+    assert {row["state"] for row in found} == {"complete"}
+    for one, other in zip(found, expected, strict=True):
+        assert json.loads(one["values"])["weighted_f1"] == pytest.approx(json.loads(other["values"])["weighted_f1"], abs=0.02)
+    facts = json.loads((together.out / "search.json").read_text())
+    assert facts["final"]["mean"] == pytest.approx(json.loads((alone.out / "search.json").read_text())["final"]["mean"], abs=0.02)
+    assert not together.scratch.exists()
+
+
+def test_a_pruned_group_gives_its_workers_back(searched: TrainingCorpus, tuning: Any):
+    # Each trial that reaches its second report is worse than one that was first: one group at a time fits into the machine.
+    config = group_search(searched, "pruned", 2, pruner={"name": "median", "min_trials": 1}, budget={"trials": 4}, max_concurrent=1)
+    end_well(*tuning(config))
+
+    states = [row["state"] for row in pq.read_table(config.out / "trials.parquet").to_pylist()]
+    assert sorted(set(states)) == ["complete", "pruned"]
+
+
+def test_a_group_larger_than_the_cluster_is_refused(searched: TrainingCorpus, tuning: Any):
+    process, log = tuning(group_search(searched, "too_large", 500))
+    assert process.wait(timeout=200) == 1
+    assert "train.num_workers: 500 workers of a trial need a CPU each, and the Ray cluster has" in log.read_text()
