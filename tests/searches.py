@@ -27,5 +27,11 @@ def search_config(corpus: TrainingCorpus, out: str = "search", train: dict[str, 
         "batch_size": 16,
         "device": "cpu",
     }
-    values = {"out": corpus.folder / out, "train": {**plain, **SEARCHED, **(train or {})}, "final_seeds": [0, 1], "budget": {"trials": 6}}
+    values = {
+        "out": corpus.folder / out,
+        "train": {**plain, **SEARCHED, **(train or {})},
+        "final_seeds": [0, 1],
+        "finalists": 2,
+        "budget": {"trials": 6},
+    }
     return TuneConfig.model_validate(values | changes)

@@ -1,6 +1,7 @@
 """The finalists of a search, scored on development data with the seeds of the end, each in a task of the cluster."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def score_finalists(
                 found[number] = known[keys[number]] = outcome
                 write_json(path, known)
             bar.advance(1)
+        shutil.rmtree(config.scratch, ignore_errors=True)
     return found
 
 

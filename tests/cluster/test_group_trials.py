@@ -52,6 +52,7 @@ def test_groups_of_two_score_what_single_workers_score_and_a_killed_worker_costs
     end_well(*tuning(alone))
     process, log = tuning(together)
     workers = wait_for("a group at work", lambda: process.poll() is not None or working(process.pid, *TRAINING))
+    assert process.poll() is None, log.read_text()[-3000:]
     os.kill(workers[0].pid, signal.SIGKILL)
     end_well(process, log)
     say(log.read_text()[-2000:])

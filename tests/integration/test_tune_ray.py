@@ -120,7 +120,7 @@ def test_no_test_clip_reaches_a_trial(searched):
 
 
 def test_a_raised_budget_goes_on_and_may_find_another_best(corpus, ray_cluster):
-    plain = {"sampler": {"name": "random"}, "pruner": None, "final_seeds": [0]}
+    plain = {"sampler": {"name": "random"}, "pruner": None, "final_seeds": [0], "finalists": 4}
     one = tune(search_config(corpus, "raised", budget={"trials": 1}, **plain))
     more = tune(search_config(corpus, "raised", budget={"trials": 4}, resume=True, **plain))
 
