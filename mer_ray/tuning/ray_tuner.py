@@ -4,7 +4,6 @@ import contextlib
 import math
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 from ray.tune.stopper import Stopper
 
 from mer_ray.core.config import Config
-from mer_ray.core.ray_demand import GpuMeter, metered_gpus
+from mer_ray.core.ray_demand import metered_gpus
 from mer_ray.core.ray_metrics import SearchMetrics
 from mer_ray.core.ray_session import ray_session
 from mer_ray.tuning.config import AshaPruner, MedianPruner, TuneConfig
@@ -26,9 +25,10 @@ from mer_ray.tuning.live import SearchView, search_view
 from mer_ray.tuning.ray_group import SharedTrials
 from mer_ray.tuning.ray_layout import choose_layout
 from mer_ray.tuning.ray_searcher import StudySearcher
+from mer_ray.tuning.ray_spending import Ledger
 from mer_ray.tuning.ray_study import SearchStudy
 from mer_ray.tuning.ray_trainable import OBJECTIVE, STEP, TrialActor
-from mer_ray.tuning.records import best_of, repeated_failure
+from mer_ray.tuning.records import best_of
 from mer_ray.tuning.trials import Trials
 
 TUNE_SETTINGS = {
@@ -39,60 +39,7 @@ TUNE_SETTINGS = {
     # The new output prints tables whatever `verbose` says.
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-NOTE_INTERVAL_S = 5.0
 DIED = "its worker died"
-
-
-class Ledger:
-    """What a search has spent, and whether it is to end."""
-
-    def __init__(self, study: SearchStudy, meter: GpuMeter) -> None:
-        self._study, self._meter = study, meter
-        self._before = study.spent
-        self._began_s = self._noted_s = time.monotonic()
-        # Whoever goes on has mended why these failed.
-        self._failed_before = {record.number for record in study.records() if record.state == "failed"}
-        self.reason: str | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """As `SearchStudy`."""
-        return object, ()
-
-    @property
-    def seconds(self) -> float:
-        """Of this search and those before it on the same study."""
-        return self._before["seconds"] + self.seconds_here
-
-    @property
-    def seconds_here(self) -> float:
-        """Since this search was begun or resumed."""
-        return time.monotonic() - self._began_s
-
-    @property
-    def gpu_seconds(self) -> float:
-        """Seconds in which a GPU was ours, summed over GPUs."""
-        return self._before["gpu_seconds"] + self._meter.gpu_seconds
-
-    def note(self) -> None:
-        """Write what is spent into the study."""
-        self._noted_s = time.monotonic()
-        self._study.spend(self.seconds, self.gpu_seconds)
-
-    def must_stop(self) -> bool:
-        """Whether no trial may begin or go on; `reason` then says why."""
-        if time.monotonic() - self._noted_s >= NOTE_INTERVAL_S:
-            self.note()
-        config = self._study.config
-        budget, price = config.budget, config.price_per_gpu_hour
-        records = [record for record in self._study.records() if record.number not in self._failed_before]
-        failure = repeated_failure(records, config.max_same_failures)
-        if failure is not None:
-            self.reason = f"{config.max_same_failures} trials failed alike: {failure}"
-        elif budget.hours is not None and self.seconds >= 3600 * budget.hours:
-            self.reason = f"the budget of {budget.hours:g} hours is spent"
-        elif budget.usd is not None and price and self.gpu_seconds / 3600 * price >= budget.usd:
-            self.reason = f"the budget of {budget.usd:g} USD is spent"
-        return self.reason is not None
 
 
 class BudgetStopper(Stopper):

@@ -48,6 +48,7 @@ def tune(config: TuneConfig) -> SearchSummary:
 
     """
     # Optuna and Ray are loaded where they are used only.
+    from mer_ray.tuning.ray_spending import spending_after_trials
     from mer_ray.tuning.ray_study import open_study
     from mer_ray.tuning.ray_tuner import run_trials
 
@@ -76,8 +77,9 @@ def tune(config: TuneConfig) -> SearchSummary:
             raise RunError(f"{config.out}: no trial is complete{f': {ended_by}' if ended_by else ''}; see trials.parquet for their reasons")
         if ended_by is not None and "failed alike" in ended_by:
             raise RunError(f"{config.out}: {ended_by}; mend it and go on with --resume")
-        best, dev = _choose(config, trials, folder, finalists, use_gpu)
-        facts = _finish(config, trials.data, folder, records, best, dev)
+        with spending_after_trials(study, config, use_gpu):
+            best, dev = _choose(config, trials, folder, finalists, use_gpu)
+            facts = _finish(config, trials.data, folder, records, best, dev)
         facts |= {
             "identity": identity,
             "ended_by": ended_by,
