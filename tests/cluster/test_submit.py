@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 from chaos_processes import end_tree, environment, wait_for
@@ -46,13 +47,20 @@ def short_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
+def bucket_rights(s3_endpoint: str) -> dict[str, str]:
+    """What lets a process use the S3 server of these tests."""
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    return {"AWS_ENDPOINT_URL": s3_endpoint, **keys}
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket_rights: dict[str, str]) -> Iterator[LocalCluster]:
     with short_folder() as root, pytest.MonkeyPatch.context() as patch:
         for name, value in environment().items():
             patch.setenv(name, value)
         for name in TOKENS:
             patch.delenv(name, raising=False)
-        with local_cluster(root, gpu_nodes=1, cpu_nodes=0, idle_s=60) as found:
+        with local_cluster(root, gpu_nodes=1, cpu_nodes=0, idle_s=60, environment=bucket_rights) as found:
             yield found
 
 
@@ -186,6 +194,17 @@ def test_the_doctor_misses_storage_that_all_machines_see(client):
 
     out, _ = client.run("doctor", "--shared", "/nowhere", code=1)
     assert re.search(r"storage +│ FAULT │ /nowhere cannot be written on .*No such file or directory", out)
+
+
+def test_the_doctor_asks_all_machines_for_the_bucket(client, bucket_rights):
+    keys = {"key": bucket_rights["AWS_ACCESS_KEY_ID"], "secret": bucket_rights["AWS_SECRET_ACCESS_KEY"]}
+    fsspec.filesystem("s3", endpoint_url=bucket_rights["AWS_ENDPOINT_URL"], **keys).mkdir("features")
+
+    out, _ = client.run("doctor", "--store", "s3://features/store")
+    assert re.search(r"storage +│ well +│ s3://features/store can be seen on \d node", out)
+
+    out, _ = client.run("doctor", "--store", "s3://nowhere/store", code=1)
+    assert re.search(r"storage +│ FAULT │ s3://nowhere/store cannot be seen on .*no such bucket, or no right to see it", out)
 
 
 def test_the_doctor_finds_an_open_cluster(folder):
