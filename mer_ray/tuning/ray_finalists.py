@@ -38,8 +38,8 @@ def score_finalists(
         return found
     with ray_session(has_dashboard=config.workers_per_trial > 1), track("finalists", len(finalists), "trials") as bar:
         layout = choose_layout(config, use_gpu)
-        how: dict[str, Any] = {"max_retries": config.max_failures, "retry_exceptions": [ClusterError]}
-        task = ray.remote(num_cpus=layout.cpus, num_gpus=layout.gpus, **how)(_last_scores)
+        options: dict[str, Any] = {"max_retries": config.max_failures, "retry_exceptions": [ClusterError], **layout.options}
+        task = ray.remote(**options)(_last_scores)
         shared, waiting, running = SharedTrials(ray.put(trials), config.scratch), list(left.items()), dict[Any, int]()
         bar.advance(len(found))
         while waiting or running:

@@ -1,23 +1,37 @@
 """What a trial takes of the cluster, and how many run at once."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from mer_ray.core.errors import ClusterError, ConfigError
 from mer_ray.core.ray_machines import ClusterSize, size_at_most
 from mer_ray.tuning.config import TuneConfig
+
+# Ray's own name of a resource that the head alone has, and has always.
+ON_HEAD = {"node:__internal_head__": 0.001}
 
 
 @dataclass(frozen=True)
 class TrialLayout:
     """CPUs and share of a GPU of each trial, how many run at once when the cluster is whole, and the GPUs that are paid for then.
 
-    A trial with a group of workers takes nothing itself: each worker takes a CPU, and a GPU where there are enough.
+    A trial with a group of workers takes no CPU itself: each worker takes one, and a GPU where there are enough.
     """
 
     cpus: float
     gpus: float
     num_at_once: int
     num_gpus: float
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """Of a trial, for Ray Tune, which refuses one that takes nothing: the process that leads a group, and waits, is on the head."""
+        return {"cpu": self.cpus, "gpu": self.gpus} if self.cpus else ON_HEAD
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of a task that runs a trial."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": {} if self.cpus else ON_HEAD}
 
 
 def choose_layout(config: TuneConfig, use_gpu: bool) -> TrialLayout:

@@ -112,8 +112,7 @@ def run_trials(study: SearchStudy, trials: Trials, num_steps: int, check: Callab
         shared = SharedTrials(ray.put(trials), config.scratch)
         searcher = StudySearcher(study, check, ledger.must_stop)
         tuner = tune.Tuner(
-            # Tune refuses a trial that takes nothing itself: one byte is all that the leader of a group takes.
-            tune.with_resources(tune.with_parameters(TrialActor, trials=shared), {"cpu": layout.cpus, "gpu": layout.gpus, "memory": 1}),
+            tune.with_resources(tune.with_parameters(TrialActor, trials=shared), layout.resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=_scheduler(config, num_steps),
