@@ -13,7 +13,7 @@ from parquet_truth import check_exactly_once
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1200)]
 
-NUM_KILLS = 30
+NUM_KILLS = 12
 NUM_NODES = 2
 
 
