@@ -19,7 +19,7 @@ from mer_ray.tuning.config import TuneConfig
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1200)]
 
-NUM_KILLS = 3
+NUM_KILLS = 5
 
 
 class Search:
