@@ -5,9 +5,11 @@ import time
 from typing import Any
 
 from aiobotocore.httpsession import AIOHTTPSession
-from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, EndpointConnectionError
 from rich.console import Console
 
+# A closed connection is one of the way: of many that wait in the pool, each breaks by itself when a server goes.
+AWAY = (ConnectionClosedError, EndpointConnectionError, ConnectTimeoutError)
 # Less than makes a lease void: who waits it out still holds what it held.
 MAX_OUTAGE_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
@@ -30,14 +32,14 @@ class PatientSession(AIOHTTPSession):  # type: ignore[misc]
         """The answer.
 
         Raises:
-            EndpointConnectionError, ConnectTimeoutError: the server stays away.
+            ConnectionClosedError, EndpointConnectionError, ConnectTimeoutError: the server stays away.
 
         """
         pause_s, began_s = FIRST_PAUSE_S, None
         while True:
             try:
                 answer = await super().send(request)
-            except (EndpointConnectionError, ConnectTimeoutError):
+            except AWAY:
                 now_s = time.monotonic()
                 self._away_since_s = self._away_since_s or now_s
                 began_s = began_s or now_s

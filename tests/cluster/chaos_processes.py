@@ -203,7 +203,7 @@ def ray_head(folder: Path) -> Iterator[tuple[str, int]]:
     port = free_port()
     # Sockets lie below it, whose paths must be short.
     temporary = tempfile.mkdtemp(prefix="mer-ray-", dir="/tmp")
-    command = f"start --head --port={port} --num-cpus=4 --object-store-memory=300000000 --temp-dir={temporary}"
+    command = f"start --head --node-ip-address=127.0.0.1 --port={port} --num-cpus=4 --object-store-memory=300000000 --temp-dir={temporary}"
     command += " --include-dashboard=false --disable-usage-stats --block"
     try:
         with started([str(Path(sys.executable).with_name("ray")), *command.split()], folder / "head.log") as process:

@@ -31,7 +31,9 @@ class S3Gate:
         self._listener = self._listen()
 
     def shut(self) -> None:
-        """Refuse, and break what is open."""
+        """Refuse, and break what is open; nothing where it is shut."""
+        if self._listener.fileno() < 0:
+            return
         # Only this wakes the thread that accepts.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -12,7 +12,7 @@ from parquet_truth import check_exactly_once, count_parts
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 
-NUM_KILLS = 30
+NUM_KILLS = 20
 
 
 def extract_under_kills(forking: Zygote, corpus: ChaosCorpus, store: Path, seed: int, max_kills: int) -> int:

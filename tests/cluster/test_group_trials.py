@@ -22,10 +22,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def group_search(corpus: TrainingCorpus, out: str, num_workers: int, **changes: Any) -> TuneConfig:
-    """Two random trials without dropout, so that groups and single workers differ by rounding only."""
+    """A random trial without dropout, so that groups and single workers differ by rounding only."""
     model = {"name": "attention", "hidden": {"search": "int", "low": 8, "high": 16}, "dropout": 0.0}
     train = {"model": model, "num_workers": num_workers, "epochs": 20, "batch_size": 10}
-    few = {"sampler": {"name": "random"}, "pruner": None, "budget": {"trials": 2}, "finalists": 1, "final_seeds": [0]}
+    few = {"sampler": {"name": "random"}, "pruner": None, "budget": {"trials": 1}, "finalists": 1, "final_seeds": [0]}
     return search_config(corpus, out, train=train, **(few | changes))
 
 
@@ -70,7 +70,7 @@ def test_groups_of_two_score_what_single_workers_score_and_a_killed_worker_costs
 
 def test_machines_come_for_groups_and_a_pruned_one_gives_its_workers_back(searched: TrainingCorpus, tmp_path: Path):
     # Three machines of one CPU are the most: a group fits, and another one only when the first has gone.
-    config = group_search(searched, "pruned", 2, pruner={"name": "median", "min_trials": 1}, budget={"trials": 4})
+    config = group_search(searched, "pruned", 2, pruner={"name": "median", "min_trials": 1}, budget={"trials": 3})
     with (
         client_of_new_cluster(tmp_path) as client,
         client.mer_ray("tune", write_config(tmp_path / "search.yaml", config.model_dump(mode="json"))) as command,

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-# What S3 answers, and what happens to a connection: `reset` before anything is forwarded, `cut_request` in the middle of the
-# request's body, `lost_answer` after S3 has done it, `cut` in the middle of the answer's body.
-Kind = Literal["500", "503", "403", "hang", "reset", "cut_request", "lost_answer", "cut"]
+# What S3 answers, and what happens to a connection: `reset`, or `closed` in good order, before anything is forwarded, `cut_request` in the
+# middle of the request's body, `lost_answer` after S3 has done it, `cut` in the middle of the answer's body.
+Kind = Literal["500", "503", "403", "hang", "reset", "closed", "cut_request", "lost_answer", "cut"]
 
 ANSWERS = {
     "500": (500, "InternalError", "We encountered an internal error. Please try again."),
@@ -107,8 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         body = self.rfile.read(num_bytes)
-        if kind == "hang":
-            self.proxy.wait()
+        if kind in ("hang", "closed"):
+            if kind == "hang":
+                self.proxy.wait()
             self.close_connection = True
         elif kind in ANSWERS:
             status, code, message = ANSWERS[kind]

@@ -141,20 +141,21 @@ def test_a_fault_that_does_not_pass_ends_in_one_line_after_bounded_attempts(faul
     check_read(store, 2)
 
 
-def test_a_server_that_cannot_be_reached_is_waited_for_and_not_for_ever(faulty_s3, monkeypatch):
+@pytest.mark.parametrize("kind", ["reset", "closed"])
+def test_a_server_that_cannot_be_reached_is_waited_for_and_not_for_ever(faulty_s3, monkeypatch, kind):
     monkeypatch.setattr(s3_session, "LONGEST_PAUSE_S", 0.1)
     monkeypatch.setattr(s3_session, "SAY_AFTER_S", 0.0)
     store = store_of(faulty_s3)
     # More often than all other layers together would try.
-    faulty_s3.hurt("reset", "PUT", "part-", times=40)
+    faulty_s3.hurt(kind, "PUT", "part-", times=40)
     write(store, *range(6))
     assert faulty_s3.count("PUT", "part-") == 41
-    faulty_s3.hurt("reset", "GET", "part-", times=40)
+    faulty_s3.hurt(kind, "GET", "part-", times=40)
     check_read(store, 6)
     assert not any(fault.times for fault in faulty_s3.faults)
 
     monkeypatch.setattr(s3_session, "MAX_OUTAGE_S", 0.5)
-    faulty_s3.hurt("reset", "PUT", "part-", times=1000)
+    faulty_s3.hurt(kind, "PUT", "part-", times=1000)
     with pytest.raises(StoreError, match=r"part-\w+.parquet: cannot be written: .*check that") as caught:
         write(store, 6, 7)
     assert is_one_line(caught)
