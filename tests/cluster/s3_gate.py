@@ -72,19 +72,25 @@ class S3Gate:
                 self._shut_at_next_s = None
                 self.shut()
                 return
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
 
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        """Both ways to their ends; a reset here would take from the client what it has not read yet."""
+        back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
+        back.start()
+        self._pass(client, server)
+        back.join()
+        with self._lock:
+            self._open -= {client, server}
+        client.close()
+        server.close()
+
+    @staticmethod
+    def _pass(source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while content := source.recv(2**16):
                 sink.sendall(content)
-        with self._lock:
-            is_ours = {source, sink} <= self._open
-            self._open -= {source, sink}
-        if is_ours:
-            self._break(source)
-            self._break(sink)
+            sink.shutdown(socket.SHUT_WR)
 
     @staticmethod
     def _break(connection: socket.socket) -> None:
