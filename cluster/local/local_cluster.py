@@ -199,7 +199,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mer-ray-") as name, local_cluster(Path(name), **sizes, idle_s=options.idle_s) as cluster:
         settings = " ".join(f"{key}={value}" for key, value in cluster.environment.items())
         print(f"export {settings} RAY_API_SERVER_ADDRESS={cluster.api_url}")
-        print(f"mer-ray submit jobs/demo.yaml --shared {Path.cwd()}      # in another terminal, after the line above")
+        job = f"mer-ray submit jobs/demo.yaml vars.device=cpu vars.out=out/on_cluster --shared {Path.cwd()}"
+        print(f"{job}      # in another terminal, after the line above; the GPUs are logical, so that trainings must say cpu")
         print("Ctrl-C ends the cluster")
         with contextlib.suppress(KeyboardInterrupt):
             cluster.head.wait()

@@ -125,6 +125,10 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+# PyYAML lets the faults of what it builds through: dates and numbers that are none, unknown words after !!bool.
+NOT_YAML = (yaml.YAMLError, ValueError, KeyError)
+
+
 class _YamlLoader(yaml.CSafeLoader):
     """YAML says that keys are unique; PyYAML takes the last of two and says nothing."""
 
@@ -166,7 +170,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such config file")
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except NOT_YAML as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a config is a mapping of keys to values, this file holds {type(data).__name__}")
@@ -186,8 +190,8 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         if not equals or not dotted:
             raise ConfigError(f"override {override!r}: write key.sub=value")
         try:
-            value = yaml.safe_load(text) if text else None
-        except yaml.YAMLError as error:
+            value = yaml.load(text, _YamlLoader) if text else None  # noqa: S506 - a safe loader
+        except NOT_YAML as error:
             raise ConfigError(f"override {override!r}: the value is not valid YAML: {' '.join(str(error).split())}") from error
         _set_path(result, dotted, value)
     return result

@@ -24,10 +24,8 @@ EVENTS_VARIABLE = "RAY_SCHEDULER_EVENTS"
 
 
 @contextmanager
-def ray_session(has_dashboard: bool = False) -> Iterator[None]:
+def ray_session() -> Iterator[None]:
     """Connect for the block; a session that the caller opened before is used and left open.
-
-    `has_dashboard` is for a local Ray: Ray Train frees what a dead trial's workers held through its dashboard only.
 
     Raises:
         ClusterError: the cluster that RAY_ADDRESS names does not answer, or refuses the token.
@@ -36,7 +34,7 @@ def ray_session(has_dashboard: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    connect(has_dashboard)
+    connect()
     with _ended_by_sigterm():
         try:
             yield
@@ -62,7 +60,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
-def connect(has_dashboard: bool = False) -> None:
+def connect() -> None:
     """Start a local Ray, or connect to the one that RAY_ADDRESS names.
 
     Raises:
@@ -80,7 +78,8 @@ def connect(has_dashboard: bool = False) -> None:
     if not address:
         with _chatter_held_back():
             # Errors of workers reach the driver as exceptions; their logs stay in Ray's session folder.
-            ray.init(include_dashboard=has_dashboard, logging_level=logging.ERROR, log_to_driver=False)
+            # Without the address it would join a Ray that others run here.
+            ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
         return
     _knock(address)
     try:

@@ -97,8 +97,9 @@ def selftrain(config: SelftrainConfig) -> SelftrainSummary:
         if pseudo is not None:
             folder.write_pseudo_labels(number, pseudo, first, truth)
 
+    began_s = time.monotonic()
     rounds = list(rounds_of(config, data.by_teacher, lambda number: fit_in_folders(folder.round_folder(number)), announce))
-    seconds = time.monotonic() - start_s
+    seconds = time.monotonic() - began_s
     best = best_round(config, rounds)
     labels = labels_by_split(config, data)
     student = best_student(config, rounds) if config.compare_equal_steps else None

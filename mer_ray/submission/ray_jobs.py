@@ -34,9 +34,10 @@ class ClusterJobs:
         """Connect.
 
         Raises:
-            ClusterError: no address, nothing answers, the token is refused, or Ray's version differs.
+            ClusterError: no address, no such token file, nothing answers, the token is refused, or Ray's version differs.
 
         """
+        _check_token_file()
         self.address = _check_address(address)
         # They tell of every package that is sent, and of every end of a log.
         for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
@@ -109,6 +110,13 @@ class ClusterJobs:
         shown.begin()
         async for text in self._client.tail_job_logs(job_id):
             shown.add(text)
+
+
+def _check_token_file() -> None:
+    """Ray takes a file that is not there for no token, which the cluster then refuses."""
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if path and not os.environ.get("RAY_AUTH_TOKEN") and not Path(path).is_file():
+        raise ClusterError(f"RAY_AUTH_TOKEN_PATH: {path}: no such file; name the file that holds the cluster's token")
 
 
 class _Shown:

@@ -38,12 +38,17 @@ def pack(files: Sequence[Path], root: Path) -> Shipment:
     """The project and these files, which keep their places below `root`.
 
     Raises:
-        ConfigError: a file lies elsewhere, or all together are too large.
+        ConfigError: a file lies elsewhere or in a place of the package's own, or all together are too large.
 
     """
     found = {f"{PROJECT.name}/{path.relative_to(PROJECT)}": path for path in sorted(PROJECT.rglob("*")) if _belongs(path)}
     for path in files:
-        found[str(place_of(path, root))] = path.absolute()
+        name = str(place_of(path, root))
+        if name in found and not path.samefile(found[name]):
+            raise ConfigError(
+                f"{path}: would lie in the place of the package's own {name}; give its folder another name than {PROJECT.name}"
+            )
+        found[name] = path.absolute()
     shipment = Shipment(found)
     if shipment.num_bytes > MAX_BYTES:
         largest = max(found.values(), key=lambda path: path.stat().st_size)

@@ -46,8 +46,9 @@ def use_gpu(config: WorkerSettings) -> bool:
     size = size_at_most()
     num_gpus, num_cpus = int(size.num_gpus), size.num_cpus
     needed = config.worker_range[0]
-    if config.device == "cuda" and num_gpus == 0:
-        raise ClusterError("device: cuda, but the Ray cluster has no GPU; set device: auto or cpu")
+    if config.device == "cuda" and num_gpus < needed:
+        there = f"{num_gpus} GPUs for {needed} workers" if num_gpus else "no GPU"
+        raise ClusterError(f"device: cuda, but the Ray cluster has {there}; set device: auto or cpu")
     if len(ray.nodes()) == 1 and autoscaling_limit() is None and num_cpus < needed:
         raise ClusterError(f"num_workers: {needed}, but Ray has {num_cpus} CPUs here; set num_workers to at most {num_cpus}")
     return config.device != "cpu" and num_gpus >= needed

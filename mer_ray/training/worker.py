@@ -42,9 +42,11 @@ def make_worker(config: TrainConfig, data: TrainingData, communicator: Communica
     """Put the data on the device.
 
     Raises:
-        RunError: speaker normalisation without speakers.
+        RunError: speaker normalisation without speakers, or a GPU that Ray claims and torch cannot use.
 
     """
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RunError("device: Ray says that this machine has a GPU, but torch can use none there; set device: cpu where GPUs are logical")
     return Worker(data, DeviceClips(data, config.normalise, device), communicator, compute_type(config, device))
 
 

@@ -147,8 +147,17 @@ class TuneConfig(Config):
     @property
     def workers_per_trial(self) -> int:
         """Above 1, each trial is trained by a group of workers."""
-        training: dict[str, Any] = self.target.raw.get("train", self.target.raw)
-        return int(training.get("num_workers", 1))
+        return self._sample.worker_range[1]
+
+    @property
+    def device(self) -> Literal["auto", "cpu", "cuda"]:
+        """Where trials compute."""
+        return self._sample.device
+
+    @property
+    def _sample(self) -> TrainConfig:
+        """A training as drawn; what is the same for all trials can be read from it."""
+        return self.target.training(next(sample_draws(self.space, self.seed, 1)))
 
     @property
     def scratch(self) -> Path:

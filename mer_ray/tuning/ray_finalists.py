@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mer_ray.core.ray_session import ray_session
 from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.ray_group import SharedTrials
 from mer_ray.tuning.ray_layout import choose_layout
+from mer_ray.tuning.ray_leftovers import leftovers_freed
 from mer_ray.tuning.trials import Trials
 
 
@@ -36,7 +38,7 @@ def score_finalists(
     left = {number: one for number, one in finalists.items() if number not in found}
     if not left:
         return found
-    with ray_session(has_dashboard=config.workers_per_trial > 1), track("finalists", len(finalists), "trials") as bar:
+    with ray_session(), leftovers_freed(), _removed(config.scratch), track("finalists", len(finalists), "trials") as bar:
         layout = choose_layout(config, use_gpu)
         options: dict[str, Any] = {"max_retries": config.max_failures, "retry_exceptions": [ClusterError], **layout.options}
         task = ray.remote(**options)(_last_scores)
@@ -56,8 +58,15 @@ def score_finalists(
                 found[number] = known[keys[number]] = outcome
                 write_json(path, known)
             bar.advance(1)
-        shutil.rmtree(config.scratch, ignore_errors=True)
     return found
+
+
+@contextmanager
+def _removed(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _last_scores(trials: SharedTrials, drawn: Config) -> dict[str, float] | str:

@@ -3,17 +3,19 @@
 import uuid
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import ray
 import torch
+from ray.exceptions import RayActorError
 from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mer_ray.core.config import Config
-from mer_ray.core.errors import RunError
+from mer_ray.core.errors import ClusterError, RunError
 from mer_ray.training.communicator import Communicator
 from mer_ray.training.config import TrainConfig
 from mer_ray.training.ray_trainer import run_on_workers
@@ -49,7 +51,9 @@ class SharedTrials:
 
     def _run_on_group(self, drawn: Config, training: TrainConfig) -> Iterator[TrialStep]:
         """The main worker hands each step over, and waits until the next is asked for: a trial that is ended trains no further."""
-        steps, orders = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
+        # With the leader, whose end is theirs: elsewhere a machine that goes would take them.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        steps, orders = (Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}) for _ in range(2))
         work = partial(_work, self.trials, drawn, steps, orders)
         with ThreadPoolExecutor(1) as leader:
             group = leader.submit(run_on_workers, work, training, self.scratch / uuid.uuid4().hex)
@@ -58,8 +62,11 @@ class SharedTrials:
                 while (step := steps.get()) != NO_MORE:
                     yield step
                     orders.put(GO_ON)
+            except RayActorError as error:
+                raise ClusterError(f"what leads the workers of a trial died: {str(error).splitlines()[0]}") from error
             finally:
-                orders.put(STOP)
+                with suppress(RayActorError):
+                    orders.put(STOP)
         group.result()
 
 

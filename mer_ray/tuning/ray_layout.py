@@ -62,8 +62,11 @@ def _check(config: TuneConfig, size: ClusterSize, use_gpu: bool) -> None:
             f"train.num_workers: {config.workers_per_trial} workers of a trial need a CPU each, and the Ray cluster has {size.num_cpus}; "
             f"set train.num_workers to at most {size.num_cpus}"
         )
-    raw = config.target.raw
-    if raw.get("train", raw).get("device") == "cuda" and not size.num_gpus:
-        raise ClusterError("train.device: cuda, but the Ray cluster has no GPU; set train.device: auto or cpu")
-    if config.budget.usd is not None and not (use_gpu and size.num_gpus):
+    # Each worker of a group has a GPU to itself, or none has.
+    needed = config.workers_per_trial if config.workers_per_trial > 1 else min(1.0, size.num_gpus)
+    has_gpus = use_gpu and size.num_gpus >= needed > 0
+    if config.device == "cuda" and not has_gpus:
+        there = f"{size.num_gpus:g} GPUs for {config.workers_per_trial} workers of a trial" if size.num_gpus else "no GPU"
+        raise ClusterError(f"train.device: cuda, but the Ray cluster has {there}; set train.device: auto or cpu")
+    if config.budget.usd is not None and not has_gpus:
         raise ConfigError("budget.usd: is for GPUs, and trials have none here; leave it out, or set budget.hours")

@@ -71,7 +71,7 @@ class Ledger:
 def spending_after_trials(study: SearchStudy, config: TuneConfig, use_gpu: bool) -> Iterator[None]:
     """Count what the block takes: the finalists and the last runs, which no budget ends."""
     before, began_s = study.spent, time.monotonic()
-    with ray_session(has_dashboard=config.workers_per_trial > 1), metered_gpus(choose_layout(config, use_gpu).num_gpus) as meter:
+    with ray_session(), metered_gpus(choose_layout(config, use_gpu).num_gpus) as meter:
         try:
             yield
         finally:

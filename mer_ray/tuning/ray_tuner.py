@@ -24,6 +24,7 @@ from mer_ray.tuning.config import AshaPruner, MedianPruner, TuneConfig
 from mer_ray.tuning.live import SearchView, search_view
 from mer_ray.tuning.ray_group import SharedTrials
 from mer_ray.tuning.ray_layout import choose_layout
+from mer_ray.tuning.ray_leftovers import leftovers_freed
 from mer_ray.tuning.ray_searcher import StudySearcher
 from mer_ray.tuning.ray_spending import Ledger
 from mer_ray.tuning.ray_study import SearchStudy
@@ -104,7 +105,8 @@ def run_trials(study: SearchStudy, trials: Trials, num_steps: int, check: Callab
         return None
     os.environ.update({name: os.environ.get(name, value) for name, value in TUNE_SETTINGS.items()})
     with contextlib.ExitStack() as stack:
-        stack.enter_context(ray_session(has_dashboard=config.workers_per_trial > 1))
+        stack.enter_context(ray_session())
+        stack.enter_context(leftovers_freed())
         layout = choose_layout(config, use_gpu)
         meter = stack.enter_context(metered_gpus(layout.num_gpus))
         view = stack.enter_context(search_view(config))

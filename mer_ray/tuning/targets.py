@@ -149,9 +149,12 @@ def check_search(target: Target, starts: Sequence[Mapping[str, Any]], objectives
 
     """
     space = parse_space(target.raw, target.where)
-    fixed = next((name for name in space.dimensions if any(name == key or name.startswith(f"{key}.") for key in target.fixed)), None)
-    if fixed is not None:
-        raise ConfigError(f"{target.where}: {fixed}: is the same for all trials, and cannot be searched")
+    for name in space.dimensions:
+        if any(name == key or name.startswith(f"{key}.") for key in target.fixed):
+            raise ConfigError(f"{target.where}: {name}: is the same for all trials, and cannot be searched")
+        if name == "" or any(key.startswith(f"{name}.") for key in target.fixed):
+            whole = f"{target.where}: {name}" if name else target.where
+            raise ConfigError(f"{whole}: holds what is the same for all trials, and cannot be searched as a whole; search its values")
     for place in find_mappings(target.raw, "encoder"):
         _refuse_empty_inputs(place, target.where)
     samples = list(sample_draws(space, seed, NUM_SAMPLES))

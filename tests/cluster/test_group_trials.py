@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from chaos_processes import say, started, wait_for, working
-from chaos_verbs import TRAINING, end_well, verb_command
+from chaos_verbs import SEARCHING, TRAINING, end_well, verb_command
 from local_clusters import client_of_new_cluster, write_config
 from searches import search_config
 from training_corpus import TrainingCorpus
@@ -44,17 +45,29 @@ def tuning(tmp_path: Path) -> Iterator[Any]:
         block.__exit__(None, None, None)
 
 
+def at_work(process: "subprocess.Popen[str]", log: Path, before: set[int]) -> list[psutil.Process]:
+    """The workers of a group, once there are some that were not there before."""
+    found: list[psutil.Process] = wait_for(
+        "a group at work",
+        lambda: process.poll() is not None or [one for one in working(process.pid, *TRAINING) if one.pid not in before],
+    )
+    assert process.poll() is None, log.read_text()[-3000:]
+    return found
+
+
 def trials_of(config: TuneConfig) -> list[dict[str, Any]]:
     return sorted(pq.read_table(config.out / "trials.parquet").to_pylist(), key=lambda row: row["params"])
 
 
-def test_groups_of_two_score_what_single_workers_score_and_a_killed_worker_costs_no_trial(searched: TrainingCorpus, tuning: Any):
+def test_groups_of_two_score_what_single_workers_score_and_kills_cost_no_trial(searched: TrainingCorpus, tuning: Any):
     alone, together = group_search(searched, "alone", 1), group_search(searched, "together", 2)
     end_well(*tuning(alone))
     process, log = tuning(together)
-    workers = wait_for("a group at work", lambda: process.poll() is not None or working(process.pid, *TRAINING))
-    assert process.poll() is None, log.read_text()[-3000:]
+    workers = at_work(process, log, set())
     os.kill(workers[0].pid, signal.SIGKILL)
+    # What leads the group that takes its place, while that starts.
+    at_work(process, log, {one.pid for one in workers})
+    os.kill(working(process.pid, *SEARCHING)[0].pid, signal.SIGKILL)
     end_well(process, log)
     say(log.read_text()[-2000:])
 

@@ -143,6 +143,14 @@ def test_without_the_token_nothing_is_sent(client, folder, submitted, token, sai
     assert client.jobs() == before
 
 
+def test_a_token_file_that_is_not_there_is_named(client):
+    _, err = client.run("jobs", "ls", token={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/nowhere/token"}, code=1)
+
+    assert err.splitlines() == [
+        "mer-ray: error: RAY_AUTH_TOKEN_PATH: /nowhere/token: no such file; name the file that holds the cluster's token"
+    ]
+
+
 def test_a_folder_that_the_cluster_lacks_is_found_before_anything_is_sent(client, folder, submitted):
     before = client.jobs()
 

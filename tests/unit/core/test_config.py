@@ -103,6 +103,8 @@ def test_overrides_reach_nested_keys_and_list_items():
         ("colours.².depth=1", "colours is a list of 1: write colours.0 to colours.0"),
         ("needed.deep=1", "needed is 0, which has no parts"),
         ("needed=[1", "not valid YAML"),
+        ("needed=2024-99-99", "not valid YAML"),
+        ("needed={b: 1, b: 2}", "the key 'b' is there twice"),
     ],
 )
 def test_a_wrong_override_says_what_is_wrong(override: str, expected: str):
@@ -127,6 +129,8 @@ def test_the_identity_leaves_out_where_and_how_fast():
     [
         ("- a\n", "holds list"),
         ("a: [1\n", "not valid YAML"),
+        ("a: 2024-99-99\n", "not valid YAML"),
+        ("a: !!bool x\n", "not valid YAML"),
         ("", "holds NoneType"),
         ("a: {b: 1, b: 2}\n", "the key 'b' is there twice"),
     ],

@@ -34,3 +34,11 @@ def test_too_much_to_send_is_refused_by_its_largest_file(tmp_path):
 
     with pytest.raises(ConfigError, match=rf"to send, {MAX_BYTES / 1e6:.0f} MB are allowed; the largest file is .*large\.py with 105 MB"):
         pack([large], tmp_path)
+
+
+def test_a_file_in_the_place_of_the_packages_own_is_refused(tmp_path):
+    (tmp_path / "mer_ray").mkdir()
+    (tmp_path / "mer_ray" / "cli.py").write_text("")
+
+    with pytest.raises(ConfigError, match=r"would lie in the place of the package's own mer_ray/cli\.py"):
+        pack([tmp_path / "mer_ray" / "cli.py"], tmp_path)

@@ -6,6 +6,7 @@ from searches import search_config
 from training_corpus import TrainingCorpus
 
 from mer_ray.core.config import identity_of
+from mer_ray.tuning.config import TuneConfig
 from mer_ray.tuning.draws import settle_record
 from mer_ray.tuning.records import TrialRecord
 from mer_ray.tuning.space import parse_space
@@ -125,3 +126,13 @@ def test_a_start_that_is_read_from_a_file_is_what_the_file_says(tmp_path: Path) 
 
     assert identity("one.yaml", 0.002) == identity("other.yaml", 0.002)
     assert identity("one.yaml", 0.003) != identity("other.yaml", 0.002)
+
+
+def test_what_is_the_same_for_all_trials_is_not_searched_as_a_part_of_a_whole(tmp_path: Path) -> None:
+    train = dict(search_config(TrainingCorpus(tmp_path, [])).train or {})
+    whole = {"search": "choice", "of": [{**train, "num_workers": 2}, {**train, "num_workers": 3}]}
+
+    with pytest.raises(ValidationError, match="train: holds what is the same for all trials, and cannot be searched as a whole"):
+        TuneConfig.model_validate({"out": "x", "train": whole})
+    with pytest.raises(ValidationError, match="selftrain: train: holds what is the same for all trials"):
+        TuneConfig.model_validate({"out": "x", "selftrain": {"train": whole, "teachers": [{"name": "a", "inputs": train["inputs"]}]}})
