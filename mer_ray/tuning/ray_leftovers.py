@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import ray
 from ray._private.state import state
-from ray._raylet import PlacementGroupID
+from ray._raylet import ActorID, PlacementGroupID
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
@@ -41,5 +41,7 @@ def free_leftovers() -> None:
     # Ray's public table does not say whose a group is.
     for line in state._connect_and_get_accessor().get_placement_group_table():
         group = PlacementGroupTableData.FromString(line)
-        if group.creator_job_id == job and group.creator_actor_dead and group.state != PlacementGroupTableData.REMOVED:
+        # The driver's own, those of trials, count as of a dead actor without a name.
+        is_of_dead = group.creator_actor_dead and not ActorID(group.creator_actor_id).is_nil()
+        if group.creator_job_id == job and is_of_dead and group.state != PlacementGroupTableData.REMOVED:
             remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
