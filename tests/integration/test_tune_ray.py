@@ -20,7 +20,7 @@ from mer_ray.tuning.ray_searcher import StudySearcher
 from mer_ray.tuning.ray_study import open_study
 from mer_ray.tuning.ray_tuner import _scheduler
 from mer_ray.tuning.search_data import read_search_data
-from mer_ray.tuning.trial import run_trial
+from mer_ray.tuning.trials import Trainings
 from mer_ray.tuning.tune import SearchSummary, tune
 from mer_ray.workflow.verbs import VERBS
 
@@ -74,7 +74,7 @@ def test_the_best_is_a_complete_trial_with_the_score_of_its_config(corpus, searc
 
     training = TrainConfig.model_validate(yaml.safe_load((config.out / "best.yaml").read_text())).model_copy(update={"seeds": [0]})
     data = read_search_data(config.train, training, "train")
-    *_, last = run_trial(training, data.of(training))
+    *_, last = Trainings(data).run(training)
     assert last.scores["weighted_f1"] == pytest.approx(best["values"]["weighted_f1"], abs=1e-6)
 
 
@@ -111,9 +111,9 @@ def test_no_test_clip_reaches_a_trial(searched):
     changed = data.clips.emotion_N.copy()
     changed[data.clips.folds_N == 0] = (changed[data.clips.folds_N == 0] + 1) % 3
     data.clips.emotion_N[:], before = changed, data.clips.emotion_N.copy()
-    *_, shuffled = run_trial(training, data.of(training))
+    *_, shuffled = Trainings(data).run(training)
     data.clips.emotion_N[:] = before
-    *_, plain = run_trial(training, data.of(training))
+    *_, plain = Trainings(data).run(training)
 
     assert shuffled.scores["weighted_f1"] == plain.scores["weighted_f1"]
     assert (changed != before).any()
