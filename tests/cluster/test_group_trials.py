@@ -15,6 +15,7 @@ from chaos_processes import say, started, wait_for, working
 from chaos_verbs import SEARCHING, TRAINING, end_well, verb_command
 from local_clusters import client_of_new_cluster, write_config
 from searches import search_config
+from selftrain_corpus import make_shifted
 from training_corpus import TrainingCorpus
 
 from mer_ray.tuning.config import TuneConfig
@@ -92,6 +93,22 @@ def test_machines_come_for_groups_and_a_pruned_one_gives_its_workers_back(search
 
     states = [row["state"] for row in pq.read_table(config.out / "trials.parquet").to_pylist()]
     assert sorted(set(states)) == ["complete", "pruned"]
+
+
+def test_groups_of_two_train_themselves_as_single_workers_do(tmp_path: Path, tuning: Any):
+    scores = {}
+    for num_workers in (1, 2):
+        train = {"num_workers": num_workers, "epochs": 5}
+        plain = make_shifted(tmp_path / f"corpus{num_workers}").config(tmp_path / "x", train=train).model_dump(mode="json")
+        del plain["out"], plain["train"]["out"]
+        plain |= {"max_rounds": 1, "selection": {"threshold": {"search": "float", "low": 0.4, "high": 0.6}}}
+        few = {"sampler": {"name": "random"}, "budget": {"trials": 1}, "finalists": 1, "final_seeds": [0]}
+        config = TuneConfig.model_validate({"out": tmp_path / f"search{num_workers}", "selftrain": plain, **few})
+        end_well(*tuning(config))
+        (trial,) = trials_of(config)
+        scores[num_workers] = next(iter(json.loads(trial["values"]).values()))
+
+    assert scores[2] == pytest.approx(scores[1], abs=0.02)
 
 
 def test_a_group_larger_than_the_cluster_is_refused(searched: TrainingCorpus, tuning: Any):
