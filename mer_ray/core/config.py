@@ -159,6 +159,10 @@ def _refuse_doubled_keys(mapping: yaml.MappingNode) -> None:
             there.add((key.tag, key.value))
 
 
+def _parse_yaml(text: str) -> Any:
+    return yaml.load(text, _YamlLoader)  # noqa: S506 - a safe loader
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
@@ -169,7 +173,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such config file")
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _YamlLoader)  # noqa: S506 - a safe loader
+        data = _parse_yaml(path.read_text(encoding="utf-8"))
     except NOT_YAML as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
@@ -190,7 +194,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         if not equals or not dotted:
             raise ConfigError(f"override {override!r}: write key.sub=value")
         try:
-            value = yaml.load(text, _YamlLoader) if text else None  # noqa: S506 - a safe loader
+            value = _parse_yaml(text) if text else None
         except NOT_YAML as error:
             raise ConfigError(f"override {override!r}: the value is not valid YAML: {' '.join(str(error).split())}") from error
         _set_path(result, dotted, value)

@@ -22,7 +22,7 @@ from mer_ray.core.errors import ClusterError
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 KNOCK_TIMEOUT_S = 10.0
 POLL_INTERVAL_S = 0.5
-TOKEN_ADVICE = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to the cluster's token"  # noqa: S105 - names of variables
+HOW_TO_ENTER = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to the cluster's token"
 # After this the head counts as gone.
 LOST_AFTER_S = 60.0
 
@@ -166,7 +166,7 @@ def _clear_errors(address: str, job_id: str | None = None) -> Iterator[None]:
     except AuthenticationError as error:
         has_token = os.environ.get("RAY_AUTH_MODE") == "token"
         what = "refuses this token" if has_token else "wants a token"
-        raise ClusterError(f"{address}: the cluster {what}; {TOKEN_ADVICE}") from error
+        raise ClusterError(f"{address}: the cluster {what}; {HOW_TO_ENTER}") from error
     except (OSError, ValueError, OverflowError) as error:
         raise ClusterError(
             f"{address}: no cluster answers there ({_first_line(error)}); start it, open the tunnel to its dashboard, or mend --address"

@@ -4,9 +4,7 @@ Ray keeps the placement group of a dead actor until the driver ends. Ray Train's
 finds none where two Rays run on a machine, and knows of no group that died while it started.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import ray
 from ray._private.state import state
@@ -14,25 +12,14 @@ from ray._raylet import ActorID, PlacementGroupID
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
+from mer_ray.core.repeating import repeated
+
 WATCH_INTERVAL_S = 2.0
 
 
-@contextmanager
-def leftovers_freed() -> Iterator[None]:
+def leftovers_freed() -> AbstractContextManager[None]:
     """Free, every few seconds while the block runs."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(WATCH_INTERVAL_S):
-            free_leftovers()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+    return repeated(free_leftovers, WATCH_INTERVAL_S)
 
 
 def free_leftovers() -> None:

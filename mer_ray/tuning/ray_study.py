@@ -24,6 +24,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mer_ray.core.errors import ConfigError, RunError
+from mer_ray.core.repeating import repeated
 from mer_ray.core.seeding import derive_seed
 from mer_ray.tuning.config import GpSampler, NsgaSampler, RandomSampler, TpeSampler, TuneConfig
 from mer_ray.tuning.records import TrialRecord, TrialStateName
@@ -243,20 +244,15 @@ def _owned(study: optuna.Study) -> Iterator[None]:
     time.sleep(RACE_S)
     if _lease_of(study).get("owner") != lease["owner"]:
         raise RunError(_is_at_work(study))
-    ended = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(BEAT_INTERVAL_S):
-            lease["beat"] += 1
-            study.set_user_attr(LEASE, lease)
+        lease["beat"] += 1
+        study.set_user_attr(LEASE, lease)
 
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeated(beat, BEAT_INTERVAL_S):
+            yield
     finally:
-        ended.set()
-        thread.join()
         study.set_user_attr(LEASE, {})
 
 
