@@ -17,7 +17,7 @@ from mer_ray.core.errors import ConfigError, MerRayError
 from mer_ray.core.table import Table
 
 if TYPE_CHECKING:
-    from mer_ray.submission.ray_jobs import ClusterJobs
+    from mer_ray.submission.submit import Submission
 
 app = typer.Typer(
     name="mer-ray",
@@ -134,11 +134,10 @@ def submit(
     from mer_ray.submission.submit import submit as send
 
     sent = send(path, overrides, address, shared or [], announce=_tell)
-    _tell(f"job {sent.job_id}")
     if wait:
-        _follow(sent.jobs, sent.job_id)
+        _follow(sent)
     else:
-        _tell(_how_to_come_back(sent.jobs, sent.job_id))
+        _tell(sent.how_to_come_back())
 
 
 @jobs_app.command("ls")
@@ -158,11 +157,12 @@ def jobs_logs(
 ) -> None:
     """Show what a job has printed."""
     from mer_ray.submission.ray_jobs import ClusterJobs
+    from mer_ray.submission.submit import Submission
 
     jobs = ClusterJobs(address)
     if follow:
         jobs.status(job)
-        _follow(jobs, job)
+        _follow(Submission(jobs, job))
     else:
         _print(jobs.logs(job).rstrip("\n"))
 
@@ -189,23 +189,17 @@ def jobs_stop(job: JobId, address: Address = None) -> None:
     _print(f"{job}: is being stopped" if jobs.stop(job) else f"{job}: has ended already")
 
 
-def _follow(jobs: "ClusterJobs", job_id: str) -> None:
+def _follow(sent: "Submission") -> None:
     from mer_ray.submission.ray_jobs import exit_code
 
     try:
-        details = jobs.follow(job_id, lambda text: print(text, end="", flush=True))
+        details = sent.jobs.follow(sent.job_id, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
-        _tell(f"job {job_id} goes on. {_how_to_come_back(jobs, job_id)}")
+        _tell(f"job {sent.job_id} goes on. {sent.how_to_come_back()}")
         raise LeftRunningError(INTERRUPTED) from None
-    _tell(f"job {job_id}: {details.status.value.lower()}")
+    _tell(f"job {sent.job_id}: {details.status.value.lower()}")
     if exit_code(details):
         raise typer.Exit(exit_code(details))
-
-
-def _how_to_come_back(jobs: "ClusterJobs", job_id: str) -> str:
-    return (
-        f"Look again: mer-ray jobs logs -f {job_id} --address {jobs.address}; end it: mer-ray jobs stop {job_id} --address {jobs.address}"
-    )
 
 
 def _tell(text: str) -> None:

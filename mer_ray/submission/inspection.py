@@ -4,13 +4,16 @@ import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray.job_submission import JobDetails
+
 from mer_ray.core.errors import ClusterError
 from mer_ray.submission import inspected
-from mer_ray.submission.ray_jobs import ClusterJobs
+from mer_ray.submission.ray_jobs import INSPECTION, ClusterJobs, new_job_id
 
 # Whose versions decide what is computed.
 PACKAGES = ("ray", "torch", "torchaudio", "transformers", "pyarrow", "av", "optuna")
@@ -40,16 +43,27 @@ def inspect_cluster(jobs: ClusterJobs, shared: Sequence[Path], look_at_nodes: bo
     """
     asked = {"packages": list(PACKAGES), "shared": [str(folder) for folder in shared], "buckets": list(buckets), "nodes": look_at_nodes}
     script = Path(inspected.__file__).read_text(encoding="utf-8")
-    job_id = jobs.submit(f"python -c {shlex.quote(script)} {shlex.quote(json.dumps(asked))}", None, {"job": "inspection"})
-    began_s = time.monotonic()
-    while not (details := jobs.status(job_id)).status.is_terminal():
-        if time.monotonic() - began_s > TIMEOUT_S:
+    job_id = new_job_id(INSPECTION)
+    try:
+        jobs.submit(job_id, f"python -c {shlex.quote(script)} {shlex.quote(json.dumps(asked))}", None, INSPECTION)
+        details = _wait_for_end(jobs, job_id)
+    except KeyboardInterrupt:
+        with suppress(ClusterError):
             jobs.stop(job_id)
-            raise ClusterError(f"{jobs.address}: does not run jobs: the inspection {job_id} has not ended after {TIMEOUT_S:g} s")
-        time.sleep(POLL_INTERVAL_S)
+        raise
     printed = [line for line in jobs.logs(job_id).splitlines() if line.strip()]
     lines = [line.removeprefix(MARK) for line in printed if line.startswith(MARK)]
     if not lines:
         reason = printed[-1] if printed else (details.message or "").split("\n")[0]
         raise ClusterError(f"{jobs.address}: cannot look at the cluster: the inspection {job_id} {details.status.value.lower()}: {reason}")
     return Inspection(**{"nodes": {}, "resources": {}, **json.loads(lines[-1])})
+
+
+def _wait_for_end(jobs: ClusterJobs, job_id: str) -> JobDetails:
+    began_s = time.monotonic()
+    while not (details := jobs.status(job_id)).status.is_terminal():
+        if time.monotonic() - began_s > TIMEOUT_S:
+            jobs.stop(job_id)
+            raise ClusterError(f"{jobs.address}: does not run jobs: the inspection {job_id} has not ended after {TIMEOUT_S:g} s")
+        time.sleep(POLL_INTERVAL_S)
+    return details

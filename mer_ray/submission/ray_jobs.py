@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import os
-import socket
+import re
+import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,11 +21,15 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from mer_ray.core.errors import ClusterError
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
-KNOCK_TIMEOUT_S = 10.0
+# To connect, and to answer: requests of Ray's client have no time limit.
+REQUEST_TIMEOUTS_S = (10.0, 60.0)
 POLL_INTERVAL_S = 0.5
 HOW_TO_ENTER = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to the cluster's token"
 # After this the head counts as gone.
 LOST_AFTER_S = 60.0
+# The connection of a log that says nothing for so long may be dead, and is made anew: Ray answers no heartbeat on it.
+QUIET_S = 60.0
+INSPECTION = "inspection"
 
 
 class ClusterJobs:
@@ -43,8 +48,7 @@ class ClusterJobs:
         for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
             logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
         with _clear_errors(self.address):
-            _knock(self.address)
-            self._client = JobSubmissionClient(self.address)
+            self._client = _TimedClient(self.address)
             # `get_version` gives that of the API.
             version = self._client._server_ray_version
         if version != ray.__version__:
@@ -54,18 +58,18 @@ class ClusterJobs:
     def is_open(self) -> bool:
         """Whether the API answers without a token."""
         with _clear_errors(self.address):
-            return requests.get(f"{self.address}/api/version", timeout=KNOCK_TIMEOUT_S).ok
+            return requests.get(f"{self.address}/api/version", timeout=REQUEST_TIMEOUTS_S).ok
 
-    def submit(self, entrypoint: str, folder: Path | None, metadata: dict[str, str]) -> str:
-        """Send a command and the working folder that it runs in; gives the job's id."""
+    def submit(self, job_id: str, entrypoint: str, folder: Path | None, file: str) -> None:
+        """Send a command, the working folder that it runs in, and the name of the job's file."""
         with _clear_errors(self.address):
             runtime_env = {} if folder is None else {"working_dir": str(folder)}
-            return str(self._client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env, metadata=metadata))
+            self._client.submit_job(entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime_env, metadata={"job": file})
 
     def list(self) -> list[JobDetails]:
-        """Jobs that were submitted, newest first."""
+        """Jobs that were submitted, newest first, without the inspections that come before each."""
         with _clear_errors(self.address):
-            found = [job for job in self._client.list_jobs() if job.submission_id]
+            found = [job for job in self._client.list_jobs() if job.submission_id and (job.metadata or {}).get("job") != INSPECTION]
         return sorted(found, key=lambda job: -(job.start_time or 0))
 
     def status(self, job_id: str) -> JobDetails:
@@ -108,8 +112,22 @@ class ClusterJobs:
 
     async def _tail(self, job_id: str, shown: "_Shown") -> None:
         shown.begin()
-        async for text in self._client.tail_job_logs(job_id):
-            shown.add(text)
+        async with aclosing(self._client.tail_job_logs(job_id)) as texts:
+            with suppress(TimeoutError, StopAsyncIteration):
+                while True:
+                    shown.add(await asyncio.wait_for(anext(texts), QUIET_S))
+
+
+class _TimedClient(JobSubmissionClient):
+    """Ray's client, whose requests end where nobody answers."""
+
+    def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
+        return super()._do_request(method, endpoint, **{"timeout": REQUEST_TIMEOUTS_S, **options})
+
+
+def new_job_id(name: str) -> str:
+    """An id that begins with a name, made before the job is sent, so that one who is cut off knows it."""
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)}-{secrets.token_hex(4)}"
 
 
 def _check_token_file() -> None:
@@ -152,13 +170,6 @@ def _check_address(address: str | None) -> str:
     return found.rstrip("/")
 
 
-def _knock(address: str) -> None:
-    """Fail in seconds where nothing listens: requests of Ray's client have no time limit."""
-    parts = urlsplit(address)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    socket.create_connection((parts.hostname or "", port), timeout=KNOCK_TIMEOUT_S).close()
-
-
 @contextmanager
 def _clear_errors(address: str, job_id: str | None = None) -> Iterator[None]:
     try:
@@ -189,8 +200,15 @@ def describe(details: JobDetails) -> dict[str, Any]:
         "file": (details.metadata or {}).get("job", ""),
         "began": "" if not details.start_time else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(details.start_time / 1000)),
         "seconds": _seconds(details),
-        "message": _first_line(RuntimeError(details.message or "")) if details.message else "",
+        "message": _short(details.message or ""),
     }
+
+
+def _short(message: str) -> str:
+    """Without the log that Ray appends, but for its last line."""
+    said, _, log = message.partition(", last available logs")
+    last = log.strip().split("\n")[1:][-1:]
+    return ": ".join([said.strip().split("\n")[0], *last])
 
 
 def _seconds(details: JobDetails) -> float | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mer_ray.core.errors import ClusterError, ConfigError
 from mer_ray.submission.inspection import Inspection, inspect_cluster
 from mer_ray.submission.places import refuse_unseen, shipped_files
-from mer_ray.submission.ray_jobs import ClusterJobs
+from mer_ray.submission.ray_jobs import ClusterJobs, new_job_id
 from mer_ray.submission.shipment import Shipment, pack, place_of
 from mer_ray.workflow.job import load_job
 
@@ -22,6 +22,11 @@ class Submission:
 
     jobs: ClusterJobs
     job_id: str
+
+    def how_to_come_back(self) -> str:
+        """The commands to look at it again, and to end it."""
+        where = f"{self.job_id} --address {self.jobs.address}"
+        return f"Look again: mer-ray jobs logs -f {where}; end it: mer-ray jobs stop {where}"
 
 
 def submit(
@@ -43,12 +48,17 @@ def submit(
     check_cluster(jobs, inspect_cluster(jobs, roots, look_at_nodes=False))
     if jobs.is_open:
         announce(f"WARNING: {jobs.address} takes jobs from anybody who reaches it; start the cluster with RAY_AUTH_MODE=token")
-    announce(f"sending {_say(shipment)} to {jobs.address}")
-    folder = _folder_there(here, roots)
+    sent = Submission(jobs, new_job_id(path.stem))
+    announce(f"sending {_say(shipment)} to {jobs.address} as job {sent.job_id}")
+    entrypoint = _entrypoint(place_of(path, here), overrides, _folder_there(here, roots))
     with tempfile.TemporaryDirectory(prefix="mer-ray-") as name:
         shipment.write(Path(name))
-        job_id = jobs.submit(_entrypoint(place_of(path, here), overrides, folder), Path(name), {"job": str(path)})
-    return Submission(jobs, job_id)
+        try:
+            jobs.submit(sent.job_id, entrypoint, Path(name), str(path))
+        except KeyboardInterrupt:
+            announce(f"job {sent.job_id} may have been sent. {sent.how_to_come_back()}")
+            raise
+    return sent
 
 
 def check_cluster(jobs: ClusterJobs, found: Inspection) -> None:

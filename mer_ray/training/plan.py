@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from mer_ray.batching import StreamConfig, build_streams
+from mer_ray.core.counting import say_count
 from mer_ray.core.errors import RunError
 from mer_ray.core.manifest import Manifest, read_manifest
 from mer_ray.core.plugins import shown_name
@@ -100,7 +101,7 @@ def _num_fits(config: TrainConfig, num_folds: int | None) -> str:
     num_seeds, num_candidates = len(config.seeds), len(config.candidates)
     if num_folds is None:
         return f"{num_seeds} for each fold of the manifest, which is not there yet"
-    text = f"{num_folds * num_seeds} ({num_folds} folds, {num_seeds} seeds)" if num_folds > 1 else f"{num_seeds} (a seed each)"
+    text = f"{num_folds * num_seeds} ({num_folds} folds, {say_count(num_seeds, 'seed')})" if num_folds > 1 else f"{num_seeds} (a seed each)"
     if not num_candidates:
         return text
     num_inner = num_folds * (num_folds - 1) if num_folds > 1 else 1

@@ -95,7 +95,7 @@ class RunFolder:
             self._refuse_no_run()
         keys = self.differing_keys(config)
         if keys:
-            raise self._other_run(f"{', '.join(keys)} differ")
+            raise self._other_run(_say_differing(keys, (self._config_that_lies_here() or {}).get("precision"), config.precision))
 
     def differing_keys(self, config: TrainConfig) -> list[str] | None:
         """The keys by which the run that lies here is another one; None where it cannot be told without running a plug-in."""
@@ -132,7 +132,9 @@ class RunFolder:
             return "its config.yaml cannot be read"
         here = yaml.safe_load(dump_yaml(config))
         keys = [key for key in (*identity_fields(config), "precision") if there.get(key) != here.get(key)]
-        return f"{', '.join(keys)} differ" if keys else "its data (clips, labels, folds or features) differ"
+        if not keys:
+            return "its data (clips, labels, folds or features) differ"
+        return _say_differing(keys, there.get("precision"), config.precision)
 
     def read_facts(self) -> dict[str, Any]:
         """run.json.
@@ -284,6 +286,12 @@ class NoKeeper:
 
     def keep(self, learner: Learner) -> None:
         """Nothing is kept."""
+
+
+def _say_differing(keys: list[str], precision_there: object, precision_here: str) -> str:
+    """With both precisions: `auto` is one on a CPU and another on a GPU, so that nobody has to have set it."""
+    said = [f"precision ({precision_there} there, {precision_here} here; name it to go on)" if key == "precision" else key for key in keys]
+    return f"{', '.join(said)} {'differs' if len(keys) == 1 else 'differ'}"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -53,10 +53,10 @@ class RunSummary:
         columns = tuple(f"{name}, {split['num_clips']} clips" for name, split in self.scores.items())
         rows = tuple((metric, *[split["mean"].get(metric) for split in self.scores.values()]) for metric in metrics)
         complete = [f"{self.folder} was complete already; nothing was trained"] if self.was_complete else []
-        about = [
-            f"mean of {len(self.facts['seeds'])} seeds; protocol: {self.facts['protocol']}; normalisation: {self.facts['normalisation']}"
-        ]
-        return Table(f"{self.facts['name']} ({self.facts['corpus']})", ("metric", *columns), rows, (*complete, *about, *self.notes))
+        num_seeds = len(self.facts["seeds"])
+        seeds = "one seed" if num_seeds == 1 else f"mean of {num_seeds} seeds"
+        about = f"{seeds}; protocol: {self.facts['protocol']}; normalisation: {self.facts['normalisation']}"
+        return Table(f"{self.facts['name']} ({self.facts['corpus']})", ("metric", *columns), rows, (*complete, about, *self.notes))
 
 
 def train(config: TrainConfig) -> RunSummary:

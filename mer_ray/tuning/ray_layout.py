@@ -43,18 +43,24 @@ def choose_layout(config: TuneConfig, use_gpu: bool) -> TrialLayout:
 
     """
     size = size_at_most()
-    _check(config, size, use_gpu)
+    num_gpus = _num_gpus_used(config, size) if use_gpu else 0.0
+    _check(config, size, num_gpus)
     workers = config.workers_per_trial
     if workers > 1:
-        num_gpus = size.num_gpus if use_gpu and size.num_gpus >= workers else 0.0
         return TrialLayout(0, 0, config.max_concurrent or int(num_gpus or size.num_cpus) // workers, num_gpus)
-    if use_gpu and size.num_gpus:
-        by_gpu = max(1, int(size.num_gpus * config.trials_per_gpu))
-        return TrialLayout(1, 1 / config.trials_per_gpu, config.max_concurrent or by_gpu, size.num_gpus)
+    if num_gpus:
+        by_gpu = max(1, int(num_gpus * config.trials_per_gpu))
+        return TrialLayout(1, 1 / config.trials_per_gpu, config.max_concurrent or by_gpu, num_gpus)
     return TrialLayout(1, 0, config.max_concurrent or size.num_cpus, 0.0)
 
 
-def _check(config: TuneConfig, size: ClusterSize, use_gpu: bool) -> None:
+def _num_gpus_used(config: TuneConfig, size: ClusterSize) -> float:
+    """Each worker of a group has a GPU to itself, or none has; single workers share those that are there."""
+    workers = config.workers_per_trial
+    return size.num_gpus if workers == 1 or size.num_gpus >= workers else 0.0
+
+
+def _check(config: TuneConfig, size: ClusterSize, num_gpus: float) -> None:
     if size.num_cpus < 1:
         raise ClusterError("the Ray cluster has no CPU for a trial; start nodes with CPUs")
     if size.num_cpus < config.workers_per_trial:
@@ -62,11 +68,8 @@ def _check(config: TuneConfig, size: ClusterSize, use_gpu: bool) -> None:
             f"train.num_workers: {config.workers_per_trial} workers of a trial need a CPU each, and the Ray cluster has {size.num_cpus}; "
             f"set train.num_workers to at most {size.num_cpus}"
         )
-    # Each worker of a group has a GPU to itself, or none has.
-    needed = config.workers_per_trial if config.workers_per_trial > 1 else min(1.0, size.num_gpus)
-    has_gpus = use_gpu and size.num_gpus >= needed > 0
-    if config.device == "cuda" and not has_gpus:
+    if config.device == "cuda" and not num_gpus:
         there = f"{size.num_gpus:g} GPUs for {config.workers_per_trial} workers of a trial" if size.num_gpus else "no GPU"
         raise ClusterError(f"train.device: cuda, but the Ray cluster has {there}; set train.device: auto or cpu")
-    if config.budget.usd is not None and not has_gpus:
+    if config.budget.usd is not None and not num_gpus:
         raise ConfigError("budget.usd: is for GPUs, and trials have none here; leave it out, or set budget.hours")

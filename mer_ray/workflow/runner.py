@@ -63,9 +63,11 @@ def is_finished(verb: Verb[Any], config: Any) -> bool:
 
 def state_of(verb: Verb[Any], config: Any) -> str:
     """What a dry run says of a step."""
-    if verb.reads(config) is None:
-        return verb.state(config)
-    return "finished, would be skipped" if is_finished(verb, config) else "to do"
+    if verb.reads(config) is not None:
+        return "finished, would be skipped" if is_finished(verb, config) else "to do"
+    # Only the verb itself can tell what lies in a bucket.
+    is_begun = any("://" in place or Path(place).exists() for place in verb.writes(config))
+    return verb.state(config) if is_begun else "to do"
 
 
 def _record(verb: Verb[Any], config: Any, inputs: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from chaos_corpus import ChaosCorpus
 from chaos_processes import say, started, wait_for, zygote
 from chaos_verbs import end_well, long_search, read_finished, verb_command
 from parquet_truth import check_exactly_once
-from s3_gate import S3Gate, s3_gate
+from server_gate import ServerGate, server_gate
 from training_corpus import TrainingCorpus
 
 from mer_ray.core.s3 import s3_filesystem
@@ -25,13 +25,13 @@ NOTICE = "{} cannot be reached; trying for"
 
 
 @pytest.fixture(scope="module")
-def gate(s3_endpoint: str) -> Iterator[S3Gate]:
-    with s3_gate(s3_endpoint) as opened:
+def gate(s3_endpoint: str) -> Iterator[ServerGate]:
+    with server_gate(s3_endpoint) as opened:
         yield opened
 
 
 @pytest.fixture
-def aws(gate: S3Gate, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def aws(gate: ServerGate, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The environment of clients that go through the gate; this process goes past it."""
     common = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     for name, value in {**common, "AWS_ENDPOINT_URL": s3_endpoint}.items():
@@ -51,7 +51,7 @@ def count_stored(name: str) -> int:
 
 
 def test_an_extraction_waits_for_a_store_that_is_away(
-    aws: dict[str, str], gate: S3Gate, corpus: ChaosCorpus, reference: Path, head: tuple[str, int], tmp_path: Path
+    aws: dict[str, str], gate: ServerGate, corpus: ChaosCorpus, reference: Path, head: tuple[str, int], tmp_path: Path
 ):
     config = corpus.config(Path("store"), num_actors=2) | {"store": f"s3://{BUCKET}/extracted"}
     with zygote(head[0], tmp_path, **aws) as drivers:
@@ -75,7 +75,7 @@ def test_an_extraction_waits_for_a_store_that_is_away(
     check_exactly_once(tmp_path / "copy", corpus, reference)
 
 
-def run_through_outage(command: list[str], log: Path, gate: S3Gate, variables: dict[str, str]) -> None:
+def run_through_outage(command: list[str], log: Path, gate: ServerGate, variables: dict[str, str]) -> None:
     """The server goes with the first connection of all: in the middle of the reading, which takes a moment."""
     num_broken = gate.num_broken
     gate.shut_at_next(OUTAGE_S)
@@ -89,7 +89,7 @@ def run_through_outage(command: list[str], log: Path, gate: S3Gate, variables: d
     assert NOTICE.format(gate.url) in log.read_text()
 
 
-def test_a_training_waits_for_features_that_are_away(aws: dict[str, str], gate: S3Gate, searched: TrainingCorpus, tmp_path: Path):
+def test_a_training_waits_for_features_that_are_away(aws: dict[str, str], gate: ServerGate, searched: TrainingCorpus, tmp_path: Path):
     undisturbed = searched.config("s3-undisturbed")
     train(undisturbed)
     config = searched.config("s3-outage", store=upload(searched.folder / "store", "trained"))
@@ -100,7 +100,7 @@ def test_a_training_waits_for_features_that_are_away(aws: dict[str, str], gate: 
 
 def test_a_search_waits_for_features_that_are_away(
     aws: dict[str, str],
-    gate: S3Gate,
+    gate: ServerGate,
     searched: TrainingCorpus,
     undisturbed_trials: list[tuple[str, str]],
     head: tuple[str, int],

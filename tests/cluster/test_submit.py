@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from chaos_processes import end_tree, environment, wait_for
 from local_cluster import LocalCluster, free_port, local_cluster
+from server_gate import server_gate
 
 pytestmark = pytest.mark.cluster
 
@@ -70,12 +71,14 @@ class Client:
     def __init__(self, cluster: LocalCluster, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
 
-    def start(self, *words: str, token: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+    def environment(self, token: dict[str, str] | None = None) -> dict[str, str]:
         own = {name: value for name, value in environment().items() if name not in TOKENS}
-        given = self.cluster.environment if token is None else token
+        return {**own, **(self.cluster.environment if token is None else token)}
+
+    def start(self, *words: str, token: dict[str, str] | None = None) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "mer_ray.cli", *words, "--address", self.cluster.api_url]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=self.folder, env={**own, **given}, **pipes)
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment(token), **pipes)
 
     def run(self, *words: str, token: dict[str, str] | None = None, code: int = 0) -> tuple[str, str]:
         process = self.start(*words, token=token)
@@ -84,10 +87,11 @@ class Client:
         return out, err
 
     def jobs(self) -> dict[str, str]:
-        """Status by job, but for inspections."""
+        """Status by job."""
         out, _ = self.run("jobs", "ls")
-        rows = re.findall(r"│ (raysubmit_\w+) │ (\w+) +│ (\S+)", out)
-        return {job: status for job, status, file in rows if file != "inspection"}
+        rows = re.findall(r"│ (job-\w+) │ (\w+) +│ (\S+)", out)
+        assert "inspection" not in out
+        return {job: status for job, status, file in rows}
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +111,8 @@ def test_a_job_runs_there_as_it_would_here(client, folder, submitted):
     rows = pq.read_table(sorted((folder / "out" / "store").rglob("*.parquet")), columns=["clip_id"])["clip_id"].to_pylist()
     assert len(rows) == len(set(rows)) == NUM_CLIPS
     assert re.search(r"sending \d+ files, \d\.\d MB to", err)
-    assert "step 3 of 3: extract out/store" in out and re.search(r"job raysubmit_\w+: succeeded", err)
-    assert client.jobs()[re.search(r"job (raysubmit_\w+)", err)[1]] == "succeeded"
+    assert "step 3 of 3: extract out/store" in out and re.search(r"job job-\w+: succeeded", err)
+    assert client.jobs()[re.search(r"as job (job-\w+)", err)[1]] == "succeeded"
 
 
 def test_a_job_that_is_submitted_again_goes_on_where_it_was(client, folder, submitted):
@@ -121,9 +125,10 @@ def test_a_job_that_fails_says_why_and_so_does_the_exit(client, folder, submitte
     out, err = client.run("submit", "job.yaml", "steps.0.num_clips=9", "--shared", str(folder), code=2)
 
     assert "mer-ray: error: out: out/corpus holds a corpus of another config (num_clips: 6 there, 9 here)" in out
-    job = re.search(r"job (raysubmit_\w+): failed", err)[1]
+    job = re.search(r"job (job-\w+): failed", err)[1]
     out, _ = client.run("jobs", "status", job, code=2)
-    assert "status: failed" in out
+    assert re.search(r"^status: failed$", out, re.M)
+    assert re.search(r"^message: Job entrypoint command failed with exit code 2: mer-ray: error: out: out/corpus holds a corpus", out, re.M)
     out, _ = client.run("jobs", "logs", job)
     assert "holds a corpus of another config" in out
 
@@ -171,7 +176,7 @@ def test_who_turns_away_leaves_the_job_running_and_can_come_back_and_stop_it(cli
     finally:
         end_tree(process)
     assert process.returncode == 130
-    job = re.search(r"job (raysubmit_\w+) goes on\. Look again: mer-ray jobs logs -f \1 --address", err)[1]
+    job = re.search(r"job (job-\w+) goes on\. Look again: mer-ray jobs logs -f \1 --address", err)[1]
     assert client.jobs()[job] == "running"
     clips = len(list((folder / "long" / "corpus").rglob("*.mp4")))
     wait_for("more clips", lambda: len(list((folder / "long" / "corpus").rglob("*.mp4"))) > clips)
@@ -184,10 +189,29 @@ def test_who_turns_away_leaves_the_job_running_and_can_come_back_and_stop_it(cli
     assert "has ended already" in out
 
 
-def test_an_unknown_job_is_one_line(client):
-    _, err = client.run("jobs", "logs", "raysubmit_none", code=1)
+def test_a_log_whose_connection_dies_in_silence_is_read_on(client, folder):
+    command = "import sys; from mer_ray.submission import ray_jobs; ray_jobs.QUIET_S = 4; from mer_ray.cli import main; main()"
+    words = ["submit", "job.yaml", "vars.out=silent", "--shared", str(folder), "--address"]
+    with server_gate(client.cluster.api_url) as gate, (folder / "silent.log").open("wb") as log:
+        pipes = {"stdout": log, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([sys.executable, "-c", command, *words, gate.url], cwd=folder, env=client.environment(), **pipes)
+        try:
+            wait_for("the job's first lines", lambda: "step 1 of 3" in (folder / "silent.log").read_text())
+            num_silent = gate.silence()
+            _, err = process.communicate(timeout=300)
+        finally:
+            end_tree(process)
 
-    assert err.splitlines() == [f"mer-ray: error: {client.cluster.api_url}: no job raysubmit_none; `mer-ray jobs ls` lists them"]
+    assert num_silent == 1 and process.returncode == 0
+    job = re.search(r"job (job-\w+): succeeded", err)[1]
+    out, _ = client.run("jobs", "logs", job)
+    assert (folder / "silent.log").read_text().strip() == out.strip()
+
+
+def test_an_unknown_job_is_one_line(client):
+    _, err = client.run("jobs", "logs", "job-none", code=1)
+
+    assert err.splitlines() == [f"mer-ray: error: {client.cluster.api_url}: no job job-none; `mer-ray jobs ls` lists them"]
 
 
 def test_the_doctor_finds_a_closed_cluster_of_one_version_with_shared_storage_well(client, folder):

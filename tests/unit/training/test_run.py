@@ -108,7 +108,7 @@ def test_a_complete_run_says_so_and_is_left_alone(corpus):
 
 def test_a_folder_with_another_run_is_refused(corpus):
     train(corpus.config())
-    expected = r"holds another run: epochs differ; give another `out` \(in a job: vars\.out=.*\), or delete the folder"
+    expected = r"holds another run: epochs differs; give another `out` \(in a job: vars\.out=.*\), or delete the folder"
     with pytest.raises(RunError, match=expected):
         train(corpus.config(epochs=7))
 
@@ -149,7 +149,7 @@ def test_the_plan_counts_the_models(corpus):
 
 def test_another_precision_is_another_run(corpus):
     train(corpus.config())
-    with pytest.raises(RunError, match="holds another run: precision differ"):
+    with pytest.raises(RunError, match="holds another run: precision .float32 there, bfloat16 here; name it to go on. differs"):
         train(corpus.config(precision="bfloat16"))
     assert train(corpus.config(precision="float32")).was_complete
 

@@ -141,7 +141,9 @@ def test_a_verb_that_finds_its_own_rest_always_runs(tmp_path: Path):
 def test_the_state_of_a_step_is_told(tmp_path: Path):
     (tmp_path / "a").write_text("one")
     job = make_job(tmp_path)
-    assert state_of(COPY, job.steps[0].config) == "to do"
+    always = replace(COPY, reads=lambda config: None)
+    assert state_of(COPY, job.steps[0].config) == state_of(always, job.steps[0].config) == "to do"
+    assert state_of(replace(always, writes=lambda config: ["s3://bucket/c"]), job.steps[0].config) == "does what is left"
     run(job)
     assert state_of(COPY, job.steps[0].config) == "finished, would be skipped"
-    assert state_of(replace(COPY, reads=lambda config: None), job.steps[0].config) == "does what is left"
+    assert state_of(always, job.steps[0].config) == "does what is left"

@@ -1,6 +1,7 @@
-"""The way to a real S3 server, which can be shut: connections break and new ones are refused, as where its process was killed.
+"""The way to a real server, which can be shut or made silent, while the server itself runs on.
 
-The server itself runs on, because the one of these tests keeps its objects in memory.
+Shut, connections break and new ones are refused, as where its process was killed: the S3 server of these tests keeps its objects in
+memory. Silent, what is open carries nothing any more and nobody is told, as where a router forgot a connection; new ones work.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from chaos_processes import free_port
 RESET = struct.pack("ii", 1, 0)
 
 
-class S3Gate:
+class ServerGate:
     """Passes bytes both ways between `url` and the server; counts the connections that a shutting broke."""
 
     def __init__(self, target: str) -> None:
@@ -26,6 +27,7 @@ class S3Gate:
         self.num_broken = 0
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._silent: set[socket.socket] = set()
         self._shut_at_next_s: float | None = None
         self.has_reopened = threading.Event()
         self._listener = self._listen()
@@ -47,6 +49,12 @@ class S3Gate:
     def reopen(self) -> None:
         self._listener = self._listen()
         self.has_reopened.set()
+
+    def silence(self) -> int:
+        """Let what is open carry nothing any more; gives how many connections these are."""
+        with self._lock:
+            self._silent |= self._open
+        return len(self._silent) // 2
 
     def shut_at_next(self, seconds: float) -> None:
         """Shut for so long as soon as somebody connects."""
@@ -85,12 +93,13 @@ class S3Gate:
         client.close()
         server.close()
 
-    @staticmethod
-    def _pass(source: socket.socket, sink: socket.socket) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while content := source.recv(2**16):
-                sink.sendall(content)
-            sink.shutdown(socket.SHUT_WR)
+                if source not in self._silent:
+                    sink.sendall(content)
+            if source not in self._silent:
+                sink.shutdown(socket.SHUT_WR)
 
     @staticmethod
     def _break(connection: socket.socket) -> None:
@@ -101,8 +110,8 @@ class S3Gate:
 
 
 @contextlib.contextmanager
-def s3_gate(target: str) -> Iterator[S3Gate]:
-    gate = S3Gate(target)
+def server_gate(target: str) -> Iterator[ServerGate]:
+    gate = ServerGate(target)
     try:
         yield gate
     finally:
