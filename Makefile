@@ -24,8 +24,10 @@ unit: setup  ## the fast tests
 
 # ONLY="cluster and not chaos": jobs, autoscaling, metrics, without the tests that kill things again and again.
 ONLY ?= chaos or cluster
-test-cluster: setup  ## clusters of several processes: jobs, autoscaling, metrics, faults; 20 to 30 minutes on 2 cores
-	$(BIN)/pytest -n 2 --dist loadfile -m "$(ONLY)"
+# Of workers, nodes and drivers of extractions each, at random moments; 30 find rarer faults, and take ten minutes more.
+KILLS ?= 8
+test-cluster: setup  ## clusters of several processes: jobs, autoscaling, metrics, faults; 20 minutes on 2 cores
+	KILLS=$(KILLS) $(BIN)/pytest -n 2 --dist loadfile -m "$(ONLY)"
 
 cluster: setup  ## a cluster on this machine with logical GPUs and an autoscaler, until Ctrl-C
 	$(BIN)/python cluster/local/local_cluster.py

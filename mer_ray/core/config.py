@@ -1,5 +1,6 @@
 """Typed configs: YAML with dotted overrides in, frozen pydantic models out, and the identity of what they describe."""
 
+import copy
 import difflib
 import hashlib
 import json
@@ -188,7 +189,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         ConfigError: no `=`, or the path runs through something that is not a mapping or list.
 
     """
-    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(data)))
+    result = copy.deepcopy(dict(data))
     for override in overrides:
         dotted, equals, text = override.partition("=")
         if not equals or not dotted:

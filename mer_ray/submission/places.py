@@ -36,7 +36,9 @@ def refuse_unseen(job: Job, shared: Sequence[Path]) -> None:
                 f"step {number} ({step.verb.name}): {key}: {text}: a place of this machine, which the cluster does not see",
             )
     if faults:
-        raise ConfigError("\n".join(faults.values()) + "; use s3://..., or a folder that all its machines mount, named with --shared FOLDER")
+        raise ConfigError(
+            "\n".join(faults.values()) + "; use s3://..., or a folder that all its machines mount, named with --shared FOLDER"
+        )
 
 
 def shipped_files(job: Job) -> list[Path]:

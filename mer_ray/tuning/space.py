@@ -280,10 +280,12 @@ def _parse(value: Any, path: str, is_conditional: bool, add: Callable[[Dimension
     if isinstance(value, Mapping) and "search" in value:
         return _parse_search(value, path, is_conditional, add, where)
     if isinstance(value, Mapping):
-        return {key: _parse(item, _join(path, str(key)), is_conditional, add, where) for key, item in value.items()}
+        # Draws go by the order of the parameters, which must not be that in which somebody wrote the keys.
+        items = sorted(value.items(), key=lambda item: str(item[0]))
+        return {key: _parse(item, _join(path, str(key)), is_conditional, add, where) for key, item in items}
     if isinstance(value, list):
-        items = zip(_item_labels(value), value, strict=True)
-        return [_parse(item, _join(path, str(label)), is_conditional, add, where) for label, item in items]
+        labelled = zip(_item_labels(value), value, strict=True)
+        return [_parse(item, _join(path, str(label)), is_conditional, add, where) for label, item in labelled]
     return value
 
 

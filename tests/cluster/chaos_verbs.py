@@ -16,7 +16,9 @@ from training_corpus import TrainingCorpus
 from mer_ray.core.config import Config
 from mer_ray.training import TrainConfig
 from mer_ray.tuning.config import TuneConfig
-from mer_ray.tuning.ray_study import STUDY_FILE
+from mer_ray.tuning.draws import sample_draws, settle_record
+from mer_ray.tuning.ray_study import STUDY_FILE, open_study
+from mer_ray.tuning.search_folder import SearchFolder
 
 # What Ray calls a worker in training, and one that runs trials: while it computes a step, and between two.
 TRAINING, COMPUTING, WAITING = ("TrainWorker",), ("ResourceTrainable",), ("TrialActor",)
@@ -29,7 +31,7 @@ IMPATIENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5"}
 def verb_words(verb: str, config: Config, folder: Path) -> list[str]:
     """The words after `mer-ray`; the config is written into a file of the folder."""
     path = folder / f"{verb}-{len(list(folder.iterdir()))}.yaml"
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     return [verb, str(path)]
 
 
@@ -75,6 +77,17 @@ def long_search(corpus: TrainingCorpus, out: str, **train: object) -> TuneConfig
     """Trials drawn at random, of some seconds each, all to their end: those of another search are the same."""
     plain = {"sampler": {"name": "random"}, "pruner": None, "budget": {"trials": NUM_TRIALS}, "final_seeds": [0], "max_concurrent": 2}
     return search_config(corpus, out, train={"epochs": 150, **train}, resume=True, finalists=1, **plain)
+
+
+def search_here(config: TuneConfig) -> None:
+    """The trials of a search one after the other in this process, and their table: what nothing can disturb."""
+    trials = config.target.read(next(iter(sample_draws(config.space, config.seed, 1))))
+    with open_study(config, config.space, "here") as study:
+        for _ in range(config.budget.trials):
+            trial, drawn = study.ask()
+            *_, last = trials.run(config.target.parse(drawn))
+            study.complete(trial, last.scores, 0.0)
+        SearchFolder(config.out).write_trials([settle_record(record, config.space, trials.data.layers) for record in study.records()])
 
 
 def count_finished(config: TuneConfig) -> int:

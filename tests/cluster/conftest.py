@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from chaos_corpus import ChaosCorpus, make_corpus
-from chaos_processes import Zygote, ray_head, started, zygote
-from chaos_verbs import NUM_TRIALS, end_well, long_search, read_finished, verb_command
+from chaos_processes import Zygote, ray_head, zygote
+from chaos_verbs import NUM_TRIALS, long_search, read_finished, search_here
 from training_corpus import TrainingCorpus
 from training_corpus import make_corpus as make_training_corpus
 
@@ -50,11 +50,10 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> TrainingCorpus:
 
 
 @pytest.fixture(scope="session")
-def undisturbed_trials(searched: TrainingCorpus, head: tuple[str, int], chaos_folder: Path) -> list[tuple[str, str]]:
+def undisturbed_trials(searched: TrainingCorpus) -> list[tuple[str, str]]:
     """Parameters and scores of a search that nothing disturbed."""
-    config, log = long_search(searched, "undisturbed"), chaos_folder / "undisturbed-search.log"
-    with started(verb_command("tune", config, chaos_folder), log, RAY_ADDRESS=head[0]) as process:
-        end_well(process, log)
+    config = long_search(searched, "undisturbed")
+    search_here(config)
     found = read_finished(config)
     assert len(found) == NUM_TRIALS
     return found

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 from chaos_corpus import ChaosCorpus
-from chaos_processes import Zygote, say, zygote
+from chaos_processes import NUM_KILLS, Zygote, say, zygote
 from parquet_truth import check_exactly_once, count_parts
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
-
-NUM_KILLS = 20
 
 
 def extract_under_kills(forking: Zygote, corpus: ChaosCorpus, store: Path, seed: int, max_kills: int) -> int:

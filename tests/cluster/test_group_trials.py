@@ -11,13 +11,14 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from chaos_processes import say, started, wait_for, working
-from chaos_verbs import SEARCHING, TRAINING, end_well, verb_command
+import yaml
+from chaos_processes import started, wait_for, working
+from chaos_verbs import SEARCHING, TRAINING, end_well, search_here, verb_command
 from local_clusters import client_of_new_cluster, write_config
 from searches import search_config
-from selftrain_corpus import make_shifted
 from training_corpus import TrainingCorpus
 
+from mer_ray.training import TrainConfig, train
 from mer_ray.tuning.config import TuneConfig
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -62,7 +63,7 @@ def trials_of(config: TuneConfig) -> list[dict[str, Any]]:
 
 def test_groups_of_two_score_what_single_workers_score_and_kills_cost_no_trial(searched: TrainingCorpus, tuning: Any):
     alone, together = group_search(searched, "alone", 1), group_search(searched, "together", 2)
-    end_well(*tuning(alone))
+    search_here(alone)
     process, log = tuning(together)
     workers = at_work(process, log, set())
     os.kill(workers[0].pid, signal.SIGKILL)
@@ -70,15 +71,16 @@ def test_groups_of_two_score_what_single_workers_score_and_kills_cost_no_trial(s
     at_work(process, log, {one.pid for one in workers})
     os.kill(working(process.pid, *SEARCHING)[0].pid, signal.SIGKILL)
     end_well(process, log)
-    say(log.read_text()[-2000:])
 
     found, expected = trials_of(together), trials_of(alone)
     assert [row["params"] for row in found] == [row["params"] for row in expected]
     assert {row["state"] for row in found} == {"complete"}
     for one, other in zip(found, expected, strict=True):
         assert json.loads(one["values"])["weighted_f1"] == pytest.approx(json.loads(other["values"])["weighted_f1"], abs=0.02)
-    facts = json.loads((together.out / "search.json").read_text())
-    assert facts["final"]["mean"] == pytest.approx(json.loads((alone.out / "search.json").read_text())["final"]["mean"], abs=0.02)
+    best = yaml.safe_load((together.out / "best.yaml").read_text())
+    trained = train(TrainConfig.model_validate({**best, "num_workers": 1, "out": searched.folder / "best_alone"}))
+    final = json.loads((together.out / "search.json").read_text())["final"]
+    assert final["mean"] == pytest.approx(trained.scores[final["split"]]["mean"]["weighted_f1"], abs=0.02)
     assert not together.scratch.exists()
 
 
@@ -93,22 +95,6 @@ def test_machines_come_for_groups_and_a_pruned_one_gives_its_workers_back(search
 
     states = [row["state"] for row in pq.read_table(config.out / "trials.parquet").to_pylist()]
     assert sorted(set(states)) == ["complete", "pruned"]
-
-
-def test_groups_of_two_train_themselves_as_single_workers_do(tmp_path: Path, tuning: Any):
-    scores = {}
-    for num_workers in (1, 2):
-        train = {"num_workers": num_workers, "epochs": 5}
-        plain = make_shifted(tmp_path / f"corpus{num_workers}").config(tmp_path / "x", train=train).model_dump(mode="json")
-        del plain["out"], plain["train"]["out"]
-        plain |= {"max_rounds": 1, "selection": {"threshold": {"search": "float", "low": 0.4, "high": 0.6}}}
-        few = {"sampler": {"name": "random"}, "budget": {"trials": 1}, "finalists": 1, "final_seeds": [0]}
-        config = TuneConfig.model_validate({"out": tmp_path / f"search{num_workers}", "selftrain": plain, **few})
-        end_well(*tuning(config))
-        (trial,) = trials_of(config)
-        scores[num_workers] = next(iter(json.loads(trial["values"]).values()))
-
-    assert scores[2] == pytest.approx(scores[1], abs=0.02)
 
 
 def test_a_group_larger_than_the_cluster_is_refused(searched: TrainingCorpus, tuning: Any):

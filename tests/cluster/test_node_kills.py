@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from chaos_corpus import ChaosCorpus
 from chaos_nodes import Nodes, node_cluster
-from chaos_processes import Driver, say, wait_for, working, zygote
+from chaos_processes import NUM_KILLS, Driver, say, wait_for, working, zygote
 from parquet_truth import check_exactly_once
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1200)]
 
-NUM_KILLS = 12
 NUM_NODES = 2
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 from chaos_corpus import ChaosCorpus
-from chaos_processes import Zygote, kill, say, working
+from chaos_processes import NUM_KILLS, Zygote, kill, say, working
 from parquet_truth import check_exactly_once
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 
-NUM_KILLS = 20
 # What Ray calls a worker that decodes, and an actor that encodes and writes.
 DECODING, ENCODING = "_decode_rows", "(ShardActor)).submit"
 

@@ -20,13 +20,20 @@ def test_the_space_names_every_parameter_by_its_path_and_says_which_only_some_tr
     dimensions = parse_space(RAW, "train").dimensions
 
     assert list(dimensions) == [
+        *[f"inputs.hubert.layers.l{number}" for number in (1, 2, 3)],
         "learning_rate",
         "model",
         "model.attention.hidden",
-        *[f"inputs.hubert.layers.l{number}" for number in (1, 2, 3)],
     ]
     assert [name for name, one in dimensions.items() if one.is_conditional] == ["model.attention.hidden"]
     assert dimensions["model"].options == ("attention", "tfn")
+
+
+def test_parameters_are_in_one_order_whatever_that_of_the_keys() -> None:
+    turned = dict(reversed(RAW.items()))
+
+    assert list(turned) != list(RAW)
+    assert list(parse_space(turned, "train").dimensions) == list(parse_space(RAW, "train").dimensions)
 
 
 def test_what_stands_inside_an_option_is_drawn_only_with_it() -> None:
@@ -189,7 +196,7 @@ def test_a_config_whose_values_cannot_be_drawn_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"x.yaml: learning_rate: 0.5 is not a number from 0.0001 to 0.01"):
         space.read_back({"learning_rate": 0.5}, "x.yaml")
-    with pytest.raises(ConfigError, match=r"x.yaml: has no value where something is searched: learning_rate, model"):
+    with pytest.raises(ConfigError, match=r"x.yaml: has no value where something is searched: inputs.hubert.layers.l1, .*, learning_rate, model"):
         space.read_back({"epochs": 3}, "x.yaml")
 
 

@@ -81,7 +81,7 @@ def test_the_resolved_job_holds_the_steps_themselves(outer: Path):
     ("change", "expected"),
     [
         ("steps.0.vars={name: a, seeds: 3}", "outer.yaml: steps.0.vars.seeds: unknown variable of "),
-        ("steps.0.vars={name: a, seeds: 3}", "part.yaml; did you mean 'seed'? Allowed: clips, folder, name, out, seed"),
+        ("steps.0.vars={name: a, seeds: 3}", "part.yaml; did you mean 'seed'? Allowed: clips, out, name, seed, folder"),
         ("steps.0.vars={}", "part.yaml: vars.name has no value; set it in steps.0.vars of "),
         ("steps.0.job=parts/prat.yaml", "outer.yaml: steps.0.job: "),
         ("steps.0.job=outer.yaml", "steps.0.job: outer.yaml: this job runs itself"),
