@@ -17,17 +17,17 @@ demo: setup  ## synthetic clips -> features -> four trainings -> report, no GPU,
 	$(BIN)/mer-ray run jobs/demo.yaml
 
 test: setup check unit  ## checks and all tests but those of chaos
-	$(BIN)/pytest -n 2 --dist loadfile -m "(slow or browser or ray) and not chaos and not cluster"
+	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/cluster -m "slow or browser or ray"
 
 unit: setup  ## the fast tests
-	$(BIN)/pytest -n 2 -m "not slow and not ray and not browser and not chaos and not cluster"
+	$(BIN)/pytest -n 2 tests/unit tests/contracts tests/golden -m "not slow and not ray and not browser"
 
 # ONLY="cluster and not chaos": jobs, autoscaling, metrics, without the tests that kill things again and again.
 ONLY ?= chaos or cluster
 # Of workers, nodes and drivers of extractions each, at random moments; 30 find rarer faults, and take ten minutes more.
 KILLS ?= 8
 test-cluster: setup  ## clusters of several processes: jobs, autoscaling, metrics, faults; 20 minutes on 2 cores
-	KILLS=$(KILLS) $(BIN)/pytest -n 2 --dist loadfile -m "$(ONLY)"
+	KILLS=$(KILLS) $(BIN)/pytest -n 2 --dist loadfile tests/cluster -m "$(ONLY)"
 
 cluster: setup  ## a cluster on this machine with logical GPUs and an autoscaler, until Ctrl-C
 	$(BIN)/python cluster/local/local_cluster.py

@@ -377,4 +377,9 @@ def _union_tags(annotation: Any) -> dict[str, type[BaseModel]]:
 
 def dump_yaml(config: BaseModel) -> str:
     """The resolved config as YAML, as `--print-config` shows it and as it lies beside every artefact."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return dump_plain(config.model_dump(mode="json"))
+
+
+def dump_plain(value: Any) -> str:
+    """Mappings, lists and scalars as YAML, keys in their order."""
+    return yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)

@@ -14,7 +14,10 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch on all devices."""
+    """Seed Python, NumPy, and torch on the CPU and all GPUs."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
+    # Where there is none, torch would keep the seed with a stack trace for one that may come, again with each call.
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
+from mer_ray.core.config import dump_plain
 from mer_ray.core.errors import ConfigError
 from mer_ray.core.manifest import VALUE_COLUMNS
 from mer_ray.core.progress import Bar
@@ -119,7 +119,7 @@ def _card(source: LayerSource, schema: pa.Schema, splits: Sequence[str]) -> str:
     left_out = [f"{count} clips are not in it: {reason}." for reason, count in source.left_out.items()]
     return "\n".join(
         [
-            f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---",
+            f"---\n{dump_plain(header)}---",
             f"# {facts.corpus}: {record.name}, layer {source.layer}",
             "",
             f"Features of {len(source.clip_ids)} clips, written by mer-ray from the encoder `{record.key}` ({record.modality}, "

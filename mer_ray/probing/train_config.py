@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mer_ray.core.config import dump_plain
 from mer_ray.probing.config import ProbeConfig
 from mer_ray.probing.ranking import Entry
 from mer_ray.training.config import TrainConfig
@@ -59,4 +58,4 @@ def train_data(
 
 def train_text(data: dict[str, Any], comment: str) -> str:
     """As YAML, with a line on where it comes from."""
-    return f"# {comment}\n{yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}"
+    return f"# {comment}\n{dump_plain(data)}"

@@ -1,5 +1,6 @@
 """Tables and figures -> one self-contained HTML page: plotly.js, style and script are inlined, nothing is fetched."""
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -32,10 +33,8 @@ SIZE_MARK = "%%page-size%%"
 
 def render_page(title: str, tables: dict[str, Any]) -> str:
     """The page of the tables of `build_tables`; it says its own size."""
-    environment = page_environment()
-    environment.filters.update(number=format_number, mean=format_mean, interval=format_interval, metric=metric_title, count=say_count)
-    environment.filters.update(significant=format_significant, thousands=format_count, rows_height=rows_height)
-    page = environment.get_template("page.html.jinja").render(
+    filters = {"mean": format_mean, "interval": format_interval, "thousands": format_count, "rows_height": rows_height}
+    page = page_template("page.html.jinja", filters).render(
         title=title,
         absent=ABSENT,
         size=SIZE_MARK,
@@ -50,11 +49,20 @@ def render_page(title: str, tables: dict[str, Any]) -> str:
     return page.replace(SIZE_MARK, format_bytes(len(page.encode())))
 
 
-def page_environment() -> jinja2.Environment:
-    """What fills in our templates."""
-    return jinja2.Environment(
+def page_template(name: str, filters: Mapping[str, Any]) -> jinja2.Template:
+    """One of our templates, with filters beside those that all of them use; each is compiled once."""
+    environment = _environment()
+    environment.filters.update(filters)
+    return environment.get_template(name)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters.update(number=format_number, significant=format_significant, count=say_count, metric=metric_title)
+    return environment
 
 
 def plotly_script() -> Markup:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from mer_ray.core.artefacts import write_text
 from mer_ray.core.counting import say_count
 from mer_ray.probing.config import Pooling
-from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment, plotly_script
+from mer_ray.reporting.page import figures_script, json_script, own_files, page_template, plotly_script
 from mer_ray.reporting.probe_figures import atlas_figure, atlas_height, describe, leaders_figure, leaders_height
 from mer_ray.reporting.words import ABSENT, format_number, metric_title
 
@@ -24,11 +24,9 @@ def render_probe(facts: dict[str, Any]) -> str:
     used = {one["pooling"] for one in entries}
     poolings = [pooling for pooling in get_args(Pooling) if pooling in used]
     maps = [(f"{metric}-{pooling}", metric, pooling) for metric in metrics for pooling in poolings]
-    environment = page_environment()
-    environment.filters.update(number=format_number, count=say_count, metric=metric_title)
     figures = {key: atlas_figure(entries, pooling, metric) for key, metric, pooling in maps}
     figures["leaders"] = leaders_figure(leaders, facts["metric"], facts["chance"].get(facts["metric"]))
-    return environment.get_template("probe.html.jinja").render(
+    return page_template("probe.html.jinja", {}).render(
         facts=facts,
         maps=maps,
         absent=ABSENT,

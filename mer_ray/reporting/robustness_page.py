@@ -6,7 +6,7 @@ from typing import Any
 from mer_ray.core.artefacts import write_text
 from mer_ray.core.counting import say_count
 from mer_ray.objectives.pairing import smallest_p
-from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment, plotly_script
+from mer_ray.reporting.page import figures_script, json_script, own_files, page_template, plotly_script
 from mer_ray.reporting.robustness_figures import GATE_HEIGHT, conditions_figure, conditions_height, gate_figure
 from mer_ray.reporting.words import ABSENT, format_number, metric_title
 
@@ -24,10 +24,8 @@ def write_robustness_page(facts: dict[str, Any], path: Path) -> None:
 def render_robustness(facts: dict[str, Any]) -> str:
     """The score of each condition with its distance from clean, and each of the model's numbers against the noise ratio."""
     gates = gates_of(facts)
-    environment = page_environment()
-    environment.filters.update(number=format_number, count=say_count, metric=metric_title)
     figures = {"conditions": conditions_figure(facts), **{f"gate-{one['name']}": gate_figure(one["levels"], one["label"]) for one in gates}}
-    return environment.get_template("robustness.html.jinja").render(
+    return page_template("robustness.html.jinja", {}).render(
         facts=facts,
         gates=gates,
         absent=ABSENT,

@@ -6,16 +6,15 @@ from typing import Any
 import plotly.graph_objects as go
 
 from mer_ray.core.artefacts import write_text
-from mer_ray.core.counting import say_count
 from mer_ray.reporting import search_figures as drawn
-from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment, plotly_script
+from mer_ray.reporting.page import figures_script, json_script, own_files, page_template, plotly_script
 from mer_ray.reporting.search_costs import costs_of, device_title
 from mer_ray.reporting.search_layers import layers_of
 from mer_ray.reporting.search_parallel import parallel_of, pareto_of
 from mer_ray.reporting.search_trials import Trials, curves_of, failures_of, history_of, order_trials
 from mer_ray.reporting.search_values import importances_of, is_layer, parameter_title, shown_value, slices_of
 from mer_ray.reporting.search_words import course_of, headline_of, p_value
-from mer_ray.reporting.words import ABSENT, format_number, format_significant, metric_title
+from mer_ray.reporting.words import ABSENT
 from mer_ray.tuning.search_folder import SearchFolder
 
 NUM_SHOWN = 10
@@ -37,12 +36,10 @@ def write_search_page(folder: SearchFolder, path: Path) -> None:
 def render_search(facts: dict[str, Any], trials: Trials) -> str:
     """The answer first, then a question per figure."""
     tables = build_search_tables(facts, trials)
-    environment = page_environment()
-    environment.filters.update(number=format_number, significant=format_significant, metric=metric_title, count=say_count)
-    environment.filters.update(shown=shown_value, parameter=parameter_title, p_value=p_value, device=device_title)
+    filters = {"shown": shown_value, "parameter": parameter_title, "p_value": p_value, "device": device_title}
     figures = search_figures(tables, trials)
     heights = {name: figure.layout.height for name, figure in figures.items()}
-    return environment.get_template("search.html.jinja").render(
+    return page_template("search.html.jinja", filters).render(
         facts=facts,
         absent=ABSENT,
         objective=trials.objective,

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mer_ray.core.artefacts import write_text
-from mer_ray.core.counting import say_count
-from mer_ray.reporting.page import figures_script, json_script, own_files, page_environment, plotly_script
+from mer_ray.reporting.page import figures_script, json_script, own_files, page_template, plotly_script
 from mer_ray.reporting.selftrain_figures import (
     CURVE_HEIGHT,
     ROUNDS_HEIGHT,
@@ -40,9 +39,7 @@ def render_selftrain(facts: dict[str, Any]) -> str:
         if one["pseudo"] is not None:
             figures[f"histogram-{one['number']}"] = histogram_figure(one["pseudo"], facts["classes"])
             figures[f"threshold-{one['number']}"] = threshold_figure(one["pseudo"])
-    environment = page_environment()
-    environment.filters.update(number=format_number, count=say_count, metric=metric_title)
-    return environment.get_template("selftrain.html.jinja").render(
+    return page_template("selftrain.html.jinja", {}).render(
         facts=facts,
         compared=list(zip(labels["compared"], compared, strict=True)),
         votes=list(zip(labels["votes"], facts["votes"], strict=True)),

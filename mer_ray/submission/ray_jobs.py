@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -112,10 +112,10 @@ class ClusterJobs:
 
     async def _tail(self, job_id: str, shown: "_Shown") -> None:
         shown.begin()
-        async with aclosing(self._client.tail_job_logs(job_id)) as texts:
-            with suppress(TimeoutError, StopAsyncIteration):
-                while True:
-                    shown.add(await asyncio.wait_for(anext(texts), QUIET_S))
+        texts = self._client.tail_job_logs(job_id)
+        with suppress(TimeoutError, StopAsyncIteration):
+            while True:
+                shown.add(await asyncio.wait_for(anext(texts), QUIET_S))
 
 
 class _TimedClient(JobSubmissionClient):

@@ -18,10 +18,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from mer_ray.core.artefacts import write_json, write_text
-from mer_ray.core.config import dump_yaml
+from mer_ray.core.config import dump_plain, dump_yaml
 from mer_ray.core.errors import RunError
 from mer_ray.training.predictions_table import write_table
 from mer_ray.tuning.config import TuneConfig
@@ -96,7 +95,7 @@ class SearchFolder:
 
     def write_best(self, best: dict[str, Any]) -> None:
         """best.yaml, ready for the verb that was searched."""
-        write_text(self.best_path, yaml.safe_dump(best, sort_keys=False, allow_unicode=True))
+        write_text(self.best_path, dump_plain(best))
 
     def write_facts(self, facts: dict[str, Any]) -> None:
         """search.json."""

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mer_ray.core.artefacts import write_text
-from mer_ray.core.config import apply_overrides, load_yaml, parse_config
+from mer_ray.core.config import apply_overrides, dump_plain, load_yaml, parse_config
 from mer_ray.core.errors import ConfigError, EncoderError
 from mer_ray.core.table import Table
 from mer_ray.encoders import EncoderConfig, encoder_identity
@@ -66,7 +64,7 @@ def fetch_job(path: Path, overrides: Sequence[str], to: Path) -> FetchSummary:
         new = fetcher.fetch(data, parse_config(config_class, data, str(path)))
     if not fetcher.fetched:
         raise ConfigError(f"{path}: no step of it reads weights; there is nothing to fetch")
-    write_text(target, yaml.safe_dump(new, sort_keys=False, allow_unicode=True))
+    write_text(target, dump_plain(new))
     return FetchSummary(target, tuple(fetcher.fetched.values()))
 
 

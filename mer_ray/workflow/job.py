@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
-from mer_ray.core.config import Config, apply_overrides, load_yaml, nearest, parse_config
+from mer_ray.core.config import Config, apply_overrides, dump_plain, load_yaml, nearest, parse_config
 from mer_ray.core.errors import ConfigError
 from mer_ray.workflow.variables import Variables
 from mer_ray.workflow.verbs import VERBS, Verb
@@ -80,7 +79,7 @@ class Job:
     def to_yaml(self) -> str:
         """The resolved job, as `--print-config` shows it."""
         steps = [{"verb": step.verb.name, **step.config.model_dump(mode="json")} for step in self.steps]
-        return yaml.safe_dump({"vars": self.vars, "steps": steps}, sort_keys=False, allow_unicode=True)
+        return dump_plain({"vars": self.vars, "steps": steps})
 
 
 def load_job(path: Path, overrides: list[str]) -> Job:

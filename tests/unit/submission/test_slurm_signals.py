@@ -14,6 +14,9 @@ import pytest
 from mer_ray.submission.slurm_script import SlurmCommand, slurm_script
 from mer_ray.submission.slurm_site import SlurmSite
 
+# Each waits for seconds, as the script does.
+pytestmark = pytest.mark.slow
+
 # Listens where Ray would, until scancel ends the step.
 SRUN = """#!/bin/bash
 echo $$ >srun.pid

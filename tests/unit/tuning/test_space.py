@@ -196,7 +196,7 @@ def test_a_config_whose_values_cannot_be_drawn_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"x.yaml: learning_rate: 0.5 is not a number from 0.0001 to 0.01"):
         space.read_back({"learning_rate": 0.5}, "x.yaml")
-    with pytest.raises(ConfigError, match=r"x.yaml: has no value where something is searched: inputs.hubert.layers.l1, .*, learning_rate, model"):
+    with pytest.raises(ConfigError, match=r"x.yaml: has no value where something is searched: inputs.*, learning_rate, model"):
         space.read_back({"epochs": 3}, "x.yaml")
 
 

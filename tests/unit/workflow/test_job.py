@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
+from mer_ray.core.config import load_yaml
 from mer_ray.core.errors import ConfigError
 from mer_ray.workflow.job import StepTag, job_schema, load_job
 from mer_ray.workflow.verbs import VERBS
@@ -100,9 +101,9 @@ def schema() -> jsonschema.protocols.Validator:
 @pytest.mark.parametrize("path", WHOLE_JOBS, ids=lambda path: str(path.relative_to(JOBS)))
 def test_every_job_of_the_repository_is_valid_and_fits_the_schema(path: Path, schema: jsonschema.protocols.Validator):
     job = load_job(path, [])
-    resolved = yaml.safe_load(job.to_yaml())
+    resolved = yaml.load(job.to_yaml(), yaml.CSafeLoader)
     schema.validate(resolved)
-    assert len(resolved["steps"]) >= len(yaml.safe_load(path.read_text())["steps"])
+    assert len(resolved["steps"]) >= len(load_yaml(path)["steps"])
 
 
 @pytest.mark.parametrize("path", sorted((JOBS / "vavl").glob("*.yaml")), ids=lambda path: path.stem)
