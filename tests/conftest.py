@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import gc
 import os
 import socket
 import subprocess
@@ -21,6 +22,11 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def pytest_configure() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.pop("RAY_ADDRESS", None)
+
+
+def pytest_collection_finish() -> None:
+    """What importing made stays to the end: the garbage collector need not look through it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,9 @@ from mer_ray.corpora.synthetic.config import CLASSES, ModalityConfig, SynthConfi
 from mer_ray.corpora.table import TableCorpusConfig
 from mer_ray.extraction.synth import synthesise
 
+# Of whole corpora of media, half a second each.
+pytestmark = pytest.mark.slow
+
 
 def _config(out: Path, **knobs: Any) -> SynthConfig:
     small: dict[str, Any] = {

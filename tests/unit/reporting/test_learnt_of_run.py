@@ -11,6 +11,9 @@ from mer_ray.reporting.paper_report import write_paper_report
 from mer_ray.reporting.report import ReportConfig, write_report
 from mer_ray.training import train
 
+# Of whole trainings, half a second each.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

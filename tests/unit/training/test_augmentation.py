@@ -20,6 +20,9 @@ from mer_ray.training.plan import plan_training
 from mer_ray.training.protocol import partitions
 from mer_ray.training.worker import make_worker
 
+# Of whole trainings, half a second each.
+pytestmark = pytest.mark.slow
+
 NOISE, LOUD, BLUR = {"noise": "speech_like", "snr_db": [5, 10]}, {"noise": "speech_like", "snr_db": 0}, {"blur": 2}
 TONE, FACE = {"encoder": "tone", "augment": [NOISE, LOUD]}, {"encoder": "face", "augment": [BLUR]}
 FRAMES = [{**TONE, "frames": True, "layers": ["high"]}, {**FACE, "frames": True, "layers": ["last"]}]

@@ -16,6 +16,9 @@ from mer_ray.training.loading import load_training_data
 from mer_ray.training.protocol import partitions
 from mer_ray.training.worker import make_worker
 
+# Of whole trainings, half a second each.
+pytestmark = pytest.mark.slow
+
 INPUTS = [{"encoder": "tone", "frames": True}, {"encoder": "face", "frames": True, "max_frames": 3}]
 
 

@@ -15,6 +15,9 @@ from mer_ray.training import train
 from mer_ray.training.pairing import draw_kept
 from mer_ray.training.run_folder import NoKeeper
 
+# Of whole trainings, half a second each.
+pytestmark = pytest.mark.slow
+
 NUM_CLIPS = 90
 TRAIN = np.arange(0, NUM_CLIPS, 2)
 VAVL = {"name": "vavl", "width": 8, "bottleneck": 4, "num_heads": 2, "num_encoder_blocks": 1, "kernel": 3}

@@ -7,6 +7,9 @@ from training_corpus import make_corpus
 
 from mer_ray.training import train
 
+# Of whole trainings, half a second each.
+pytestmark = pytest.mark.slow
+
 NO_DROPOUT = {"name": "attention", "hidden": 16, "dropout": 0.0}
 # Statistics of batches, and reconstructions, which count the clips that have the stream.
 VAVL = {"name": "vavl", "width": 8, "num_heads": 2, "num_encoder_blocks": 1, "kernel": 3, "dropout": 0.0, "head_dropout": 0.0}
