@@ -5,8 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy.cluster.hierarchy import DisjointSet
-
 from mer_ray.core.manifest import MEDIA_COLUMNS
 from mer_ray.corpora._base import Scan
 from mer_ray.corpora.faults import Fault
@@ -40,6 +38,9 @@ def find_repeats(scan: Scan, contents: Mapping[str, int]) -> tuple[list[Fault], 
 
 def number_media(scan: Scan, contents: Mapping[str, int]) -> list[int]:
     """A number per row, equal for rows that show segments of the same media, directly or through the media of further rows."""
+    # Slow to load, and every command loads this module.
+    from scipy.cluster.hierarchy import DisjointSet
+
     joined = DisjointSet(range(scan.table.num_rows))
     for indices in _rows_of_contents(scan.table.select(MEDIA_COLUMNS).to_pylist(), contents).values():
         for index in indices[1:]:

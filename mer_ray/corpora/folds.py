@@ -10,8 +10,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
-from scipy.cluster.hierarchy import DisjointSet
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from mer_ray.core.config import Config
 from mer_ray.core.errors import ManifestError
@@ -54,6 +52,9 @@ class StratifiedFoldsConfig(BaseFoldsConfig):
 
     def choose(self, clips: pa.Table, contents: Sequence[int]) -> Folds:
         """Split by scikit-learn's StratifiedGroupKFold, or StratifiedKFold where no two clips share a speaker or content."""
+        # It loads pandas and all of scipy.stats, and every command loads this module.
+        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
         strata = np.asarray(clips["emotion"].fill_null(NO_CLASS).to_pylist())
         counts = Counter(strata.tolist())
         rare = {name: count for name, count in sorted(counts.items()) if count < self.num_folds}
@@ -153,6 +154,9 @@ def is_labelled(table: pa.Table) -> npt.NDArray[np.bool_]:
 
 def _groups(clips: pa.Table, contents: Sequence[int]) -> npt.NDArray[np.int64]:
     """A number per speaker; a clip of an unknown speaker goes with its content and with all speakers of that content."""
+    # Slow to load, and every command loads this module.
+    from scipy.cluster.hierarchy import DisjointSet
+
     speakers = clips["speaker_id"].to_pylist()
     unclear = {content for content, speaker in zip(contents, speakers, strict=True) if speaker is None}
     members = [content if speaker is None else speaker for content, speaker in zip(contents, speakers, strict=True)]

@@ -21,7 +21,6 @@ from mer_ray.core.table import Table
 from mer_ray.decoders.limits import MediaLimits
 from mer_ray.extraction.inputs import input_hash, source_path, stamp_files
 from mer_ray.extraction.plan import UNKNOWN_DURATION_S
-from mer_ray.extraction.ray_transcribe import count_actors, transcribe_shards
 from mer_ray.extraction.transcription_model import WhisperConfig
 from mer_ray.extraction.transcription_parts import TranscriptRow, read_rows
 from mer_ray.extraction.transcription_worker import SOUND, TranscriptionShard
@@ -198,6 +197,9 @@ def transcribe(config: TranscribeConfig) -> TranscribeSummary:
 
 
 def _run(plan: TranscriptionPlan, config: TranscribeConfig) -> list[TranscriptRow]:
+    # Ray Data is loaded where it is used only.
+    from mer_ray.extraction.ray_transcribe import count_actors, transcribe_shards
+
     num_actors, gpus_per_actor = count_actors(config.num_actors, config.gpus_per_actor)
     shards = cut_transcription_shards(plan.pending, min(config.shard_media_s, plan.media_s / (SHARDS_PER_ACTOR * num_actors)))
     whisper = WhisperConfig.model_validate({name: getattr(config, name) for name in WhisperConfig.model_fields})

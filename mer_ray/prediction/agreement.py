@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.metrics import cohen_kappa_score
-
 from mer_ray.prediction.clip_table import ClipTable
 
 
@@ -28,6 +26,9 @@ def agreement(tables: Sequence[ClipTable]) -> dict[str, Any]:
 
 
 def _kappa(one: list[str | None], two: list[str | None]) -> float | None:
+    # Slow to load, and every command loads this module.
+    from sklearn.metrics import cohen_kappa_score
+
     return None if len({*one, *two}) == 1 else float(cohen_kappa_score(one, two))
 
 

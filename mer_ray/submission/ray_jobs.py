@@ -119,15 +119,19 @@ class ClusterJobs:
 
 
 class _TimedClient(JobSubmissionClient):
-    """Ray's client, whose requests end where nobody answers."""
+    """Ray's client, whose questions end where nobody answers."""
 
     def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
-        return super()._do_request(method, endpoint, **{"timeout": REQUEST_TIMEOUTS_S, **options})
+        # What is sent may take its time: the limit would be on all of it.
+        limits: dict[str, Any] = {} if options.get("data") is not None else {"timeout": REQUEST_TIMEOUTS_S}
+        return super()._do_request(method, endpoint, **limits, **options)
 
 
 def new_job_id(name: str) -> str:
     """An id that begins with a name, made before the job is sent, so that one who is cut off knows it."""
-    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)}-{secrets.token_hex(4)}"
+    # It becomes a word of commands and part of a file's name.
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", name)[:40].strip("-")
+    return f"{plain or 'job'}-{secrets.token_hex(4)}"
 
 
 def _check_token_file() -> None:

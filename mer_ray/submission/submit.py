@@ -55,7 +55,7 @@ def submit(
         shipment.write(Path(name))
         try:
             jobs.submit(sent.job_id, entrypoint, Path(name), str(path))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ClusterError):
             announce(f"job {sent.job_id} may have been sent. {sent.how_to_come_back()}")
             raise
     return sent

@@ -89,7 +89,7 @@ class Client:
     def jobs(self) -> dict[str, str]:
         """Status by job."""
         out, _ = self.run("jobs", "ls")
-        rows = re.findall(r"│ (job-\w+) │ (\w+) +│ (\S+)", out)
+        rows = re.findall(r"│ (\w+-\w{8}) +│ (\w+) +│ (\S+)", out)
         assert "inspection" not in out
         return {job: status for job, status, file in rows}
 
@@ -176,7 +176,7 @@ def test_who_turns_away_leaves_the_job_running_and_can_come_back_and_stop_it(cli
     finally:
         end_tree(process)
     assert process.returncode == 130
-    job = re.search(r"job (job-\w+) goes on\. Look again: mer-ray jobs logs -f \1 --address", err)[1]
+    job = re.search(r"job (long-\w+) goes on\. Look again: mer-ray jobs logs -f \1 --address", err)[1]
     assert client.jobs()[job] == "running"
     clips = len(list((folder / "long" / "corpus").rglob("*.mp4")))
     wait_for("more clips", lambda: len(list((folder / "long" / "corpus").rglob("*.mp4"))) > clips)

@@ -6,7 +6,6 @@ Shapes: N draws, M modalities, K different things that can be seen, C classes.
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 from mer_ray.core.media_types import MODALITIES, Modality
 from mer_ray.core.seeding import derive_seed
@@ -48,6 +47,9 @@ def score_posteriors(
     config: SynthConfig, label: IntArray, expression: dict[Modality, IntArray], present: dict[Modality, BoolArray]
 ) -> dict[str, float]:
     """Weighted F1 of Bayes' rule on given draws, for each modality and for `fused`."""
+    # Slow to load, and every command loads this module.
+    from sklearn.metrics import f1_score
+
     choices: dict[str, Sequence[Modality]] = {**{name: (name,) for name in MODALITIES}, FUSED: MODALITIES}
     scores = {}
     for name, modalities in choices.items():
