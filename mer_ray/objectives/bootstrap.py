@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import bootstrap
 from torch import Tensor
 
 from mer_ray.objectives.metrics import Outcome, emotion_counts, resampled_scores, score, scores_of_counts, take
@@ -41,6 +40,9 @@ def interval(score_R: Tensor) -> tuple[float, float] | None:
 
 def mean_interval(value_N: npt.NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     """The 95 % interval of the mean of at least two numbers, where clips are drawn anew."""
+    # Slow to load, and every worker loads this module.
+    from scipy.stats import bootstrap
+
     found = bootstrap(
         (value_N,),
         np.mean,

@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,6 +37,9 @@ def fit_temperature(probabilities_NC: Tensor, label_N: Tensor) -> float | None:
 
     T > 1: the model is too sure of itself. None with fewer than `MIN_LABELLED` labels, or labels of one class only.
     """
+    # Slow to load, and every worker loads this module.
+    from scipy.optimize import minimize_scalar
+
     logits_NC, known_N = _log(probabilities_NC[label_N >= 0]), label_N[label_N >= 0]
     if len(known_N) < MIN_LABELLED or bool((known_N == known_N[0]).all()):
         return None

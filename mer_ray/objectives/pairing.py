@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import permutation_test
 from torch import Tensor
 
 from mer_ray.objectives.bootstrap import NUM_RESAMPLES, interval, resampled_means
@@ -63,6 +62,9 @@ def smallest_p(num_groups: int, num_swaps: int = NUM_SWAPS) -> float:
 
 
 def _p_value(first: Sequence[Outcome], other: Sequence[Outcome], metric: str, seed: int, num_swaps: int, groups_N: Tensor | None) -> float:
+    # Slow to load, and every worker loads this module.
+    from scipy.stats import permutation_test
+
     num_clips = len(first[0].label_N)
     group_N = torch.arange(num_clips) if groups_N is None else torch.unique(groups_N, return_inverse=True)[1]
     num_groups = int(group_N.max()) + 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, spearmanr
+from scipy.special import ndtri
 
 from mer_ray.objectives.bootstrap import LEVEL, mean_interval
 from mer_ray.reporting.clips import MAX_POINTS
@@ -51,9 +51,12 @@ def rank_correlation(one_K: FloatArray, other_K: FloatArray) -> dict[str, float]
     """
     if len(one_K) < 4 or np.ptp(one_K) == 0 or np.ptp(other_K) == 0:
         return None
+    # Slow to load, and every command loads this module.
+    from scipy.stats import spearmanr
+
     value = float(spearmanr(one_K, other_K).statistic)
     centre = math.atanh(max(-NEARLY_ONE, min(NEARLY_ONE, value)))
-    reach = float(norm.isf((1 - LEVEL) / 2)) * math.sqrt((1 + value**2 / 2) / (len(one_K) - 3))
+    reach = float(ndtri(1 - (1 - LEVEL) / 2)) * math.sqrt((1 + value**2 / 2) / (len(one_K) - 3))
     return {"value": value, "low": math.tanh(centre - reach), "high": math.tanh(centre + reach)}
 
 

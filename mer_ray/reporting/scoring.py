@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from mer_ray.core.seeding import derive_seed
@@ -72,7 +72,8 @@ def find_gap(groups: Sequence[GroupScore], metric: str) -> Gap | None:
     ordered = sorted(known, key=lambda pair: pair[0].means[metric])
     (lowest, lowest_R), (highest, highest_R) = ordered[0], ordered[-1]
     num_comparisons = len(known) * (len(known) - 1) // 2
-    t = student.isf((1 - LEVEL) / 2 / num_comparisons, df=lowest.num_clips + highest.num_clips - 2)
+    # Of Student's distribution.
+    t = stdtrit(lowest.num_clips + highest.num_clips - 2, 1 - (1 - LEVEL) / 2 / num_comparisons)
     reach = float(t) * float((highest_R - lowest_R).std())
     difference = highest.means[metric] - lowest.means[metric]
     return Gap(lowest, highest, difference, difference - reach, difference + reach, num_comparisons) if difference > reach else None

@@ -5,7 +5,7 @@ Shapes: N clips, C classes.
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mer_ray.selftraining.config import SelectionConfig, ThresholdsFromDev
 
@@ -57,7 +57,7 @@ def _lowest(wanted: ThresholdsFromDev, confidence_n: RealArray, is_right_n: npt.
 
 def lower_bound(share_n: RealArray, size_n: RealArray, level: float) -> RealArray:
     """The lower end of the one-sided interval of a share seen in so many draws (Wilson, 1927); 0 for none."""
-    z = float(norm.ppf(level))
+    z = float(ndtri(level))
     size_n = np.maximum(size_n, np.finfo(float).tiny)
     middle_n = share_n + z**2 / (2 * size_n)
     spread_n = z * np.sqrt(share_n * (1 - share_n) / size_n + z**2 / (4 * size_n**2))
