@@ -25,7 +25,7 @@ unit: setup  ## the fast tests
 # ONLY="cluster and not chaos": jobs, autoscaling, metrics, without the tests that kill things again and again.
 ONLY ?= chaos or cluster
 # Of workers, nodes and drivers of extractions each, at random moments; 30 find rarer faults, and take ten minutes more.
-KILLS ?= 8
+KILLS ?= 6
 test-cluster: setup  ## clusters of several processes: jobs, autoscaling, metrics, faults; 20 minutes on 2 cores
 	KILLS=$(KILLS) $(BIN)/pytest -n 2 --dist loadfile tests/cluster -m "$(ONLY)"
 

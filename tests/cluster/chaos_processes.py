@@ -21,7 +21,7 @@ import psutil
 HERE = Path(__file__).resolve().parent
 TIMEOUT_S = 300.0
 # Of workers, nodes and drivers each, in one extraction after the other.
-NUM_KILLS = int(os.environ.get("KILLS", "8"))
+NUM_KILLS = int(os.environ.get("KILLS", "6"))
 # Of the clusters of this test run, whatever token the machine has.
 TOKEN = secrets.token_hex(16)
 

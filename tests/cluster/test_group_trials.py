@@ -95,9 +95,3 @@ def test_machines_come_for_groups_and_a_pruned_one_gives_its_workers_back(search
 
     states = [row["state"] for row in pq.read_table(config.out / "trials.parquet").to_pylist()]
     assert sorted(set(states)) == ["complete", "pruned"]
-
-
-def test_a_group_larger_than_the_cluster_is_refused(searched: TrainingCorpus, tuning: Any):
-    process, log = tuning(group_search(searched, "too_large", 500))
-    assert process.wait(timeout=200) == 1
-    assert "train.num_workers: 500 workers of a trial need a CPU each, and the Ray cluster has" in log.read_text()
