@@ -19,6 +19,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from mer_ray.core.artefacts import write_json
+from mer_ray.core.counting import say_count
 from mer_ray.core.errors import ClusterError, MerRayError
 from mer_ray.core.ray_session import ray_session
 from mer_ray.training.communicator import Communicator, DistributedCommunicator
@@ -88,7 +89,7 @@ def run_on_workers(work: Work, config: WorkerSettings, scratch: Path) -> None:
     except (WorkerGroupError, ControllerError) as error:
         _raise_own_error(scratch)
         raise ClusterError(
-            f"training workers died {config.max_failures + 1} times, at last: {_last_line(error)}; "
+            f"training workers died {say_count(config.max_failures + 1, 'time')}, at last: {_say_failure(error)}; "
             "start the run again to go on from its checkpoint, or raise max_failures"
         ) from error
     except RayError as error:
@@ -123,7 +124,9 @@ def _raise_own_error(scratch: Path) -> None:
         raise KINDS[found["kind"]](found["message"])
 
 
-def _last_line(error: Exception) -> str:
+def _say_failure(error: Exception) -> str:
     failures = getattr(error, "worker_failures", None)
     shown = next(iter(failures.values())) if failures else error
-    return str(shown).strip().splitlines()[-1]
+    last = (str(shown).strip().splitlines() or [""])[-1]
+    # Ray's own say in words what died; those of a program are little without their type.
+    return last if isinstance(shown, (RayError, ControllerError, WorkerGroupError)) else f"{type(shown).__name__}: {last}"
