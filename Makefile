@@ -16,7 +16,7 @@ setup: .venv/.ready  ## make .venv and install everything
 demo: setup  ## synthetic clips -> features -> four trainings -> report, no GPU, about 2 minutes on 2 cores
 	$(BIN)/mer-ray run jobs/demo.yaml
 
-test: setup check unit  ## checks and all tests but those of chaos
+test: setup check unit  ## checks and all tests but those of test-cluster
 	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/cluster -m "slow or browser or ray"
 
 unit: setup  ## the fast tests

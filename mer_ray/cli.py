@@ -5,6 +5,7 @@ so that `--help` and a mistyped word answer at once.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -194,8 +195,10 @@ def _follow(sent: "Submission") -> None:
 
     try:
         details = sent.jobs.follow(sent.job_id, lambda text: print(text, end="", flush=True))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         _tell(f"job {sent.job_id} goes on. {sent.how_to_come_back()}")
+        # Python would try once more to show what a reader who left does not take.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise LeftRunningError(INTERRUPTED) from None
     _tell(f"job {sent.job_id}: {details.status.value.lower()}")
     if exit_code(details):

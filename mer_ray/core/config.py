@@ -189,7 +189,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
         ConfigError: no `=`, or the path runs through something that is not a mapping or list.
 
     """
-    result = copy.deepcopy(dict(data))
+    result = dict(data)
     for override in overrides:
         dotted, equals, text = override.partition("=")
         if not equals or not dotted:
@@ -205,11 +205,15 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
 def _set_path(data: dict[str, Any], dotted: str, value: Any) -> None:
     target: Any = data
     *parents, last = dotted.split(".")
+    # Parts on the way are copied: those that aliases share stay as they are elsewhere.
     for depth, key in enumerate(parents):
         if isinstance(target, dict):
-            target = target.setdefault(key, {})
+            target[key] = copy.copy(target.get(key, {}))
+            target = target[key]
         else:
-            target = _list_item(target, key, ".".join(parents[:depth]))
+            part = copy.copy(_list_item(target, key, ".".join(parents[:depth])))
+            target[int(key)] = part
+            target = part
     if isinstance(target, dict):
         target[last] = value
     else:
@@ -382,4 +386,8 @@ def dump_yaml(config: BaseModel) -> str:
 
 def dump_plain(value: Any) -> str:
     """Mappings, lists and scalars as YAML, keys in their order."""
-    return yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    try:
+        return yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    except UnicodeEncodeError:
+        # Of the two only the slow one writes names of files that are no text.
+        return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

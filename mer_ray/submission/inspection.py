@@ -45,7 +45,7 @@ def inspect_cluster(jobs: ClusterJobs, shared: Sequence[Path], look_at_nodes: bo
     script = Path(inspected.__file__).read_text(encoding="utf-8")
     job_id = new_job_id(INSPECTION)
     try:
-        jobs.submit(job_id, f"python -c {shlex.quote(script)} {shlex.quote(json.dumps(asked))}", None, INSPECTION)
+        jobs.submit(job_id, f"python -c {shlex.quote(script)} {shlex.quote(json.dumps(asked))}", None, {INSPECTION: "yes"})
         details = _wait_for_end(jobs, job_id)
     except KeyboardInterrupt:
         with suppress(ClusterError):

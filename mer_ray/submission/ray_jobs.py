@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,19 +16,21 @@ import aiohttp
 import ray
 import requests
 from ray.exceptions import AuthenticationError
-from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+from ray.job_submission import JobDetails, JobStatus
 
 from mer_ray.core.errors import ClusterError
+from mer_ray.submission.ray_client import REQUEST_TIMEOUTS_S, RayClient
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
-# To connect, and to answer: requests of Ray's client have no time limit.
-REQUEST_TIMEOUTS_S = (10.0, 60.0)
 POLL_INTERVAL_S = 0.5
 HOW_TO_ENTER = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to the cluster's token"
 # After this the head counts as gone.
 LOST_AFTER_S = 60.0
-# The connection of a log that says nothing for so long may be dead, and is made anew: Ray answers no heartbeat on it.
+# The connection of a log that says nothing for so long may be dead, and is made anew: Ray answers no heartbeat on it. Twice as long each
+# time, because Ray serves a connection that nobody reads until the next line comes.
 QUIET_S = 60.0
+LONGEST_QUIET_S = 600.0
+# What the metadata of an inspection have.
 INSPECTION = "inspection"
 
 
@@ -48,9 +50,8 @@ class ClusterJobs:
         for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
             logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
         with _clear_errors(self.address):
-            self._client = _TimedClient(self.address)
-            # `get_version` gives that of the API.
-            version = self._client._server_ray_version
+            self._client = RayClient(self.address)
+        version = self._client.ray_version
         if version != ray.__version__:
             raise ClusterError(f"{self.address}: runs Ray {version}, here is {ray.__version__}; install the same on both")
 
@@ -60,16 +61,16 @@ class ClusterJobs:
         with _clear_errors(self.address):
             return requests.get(f"{self.address}/api/version", timeout=REQUEST_TIMEOUTS_S).ok
 
-    def submit(self, job_id: str, entrypoint: str, folder: Path | None, file: str) -> None:
-        """Send a command, the working folder that it runs in, and the name of the job's file."""
+    def submit(self, job_id: str, entrypoint: str, folder: Path | None, metadata: dict[str, str]) -> None:
+        """Send a command and the working folder that it runs in; `metadata` names the job's file, or says that it is an inspection."""
         with _clear_errors(self.address):
             runtime_env = {} if folder is None else {"working_dir": str(folder)}
-            self._client.submit_job(entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime_env, metadata={"job": file})
+            self._client.submit_job(entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime_env, metadata=metadata)
 
     def list(self) -> list[JobDetails]:
         """Jobs that were submitted, newest first, without the inspections that come before each."""
         with _clear_errors(self.address):
-            found = [job for job in self._client.list_jobs() if job.submission_id and (job.metadata or {}).get("job") != INSPECTION]
+            found = [job for job in self._client.list_jobs() if job.submission_id and INSPECTION not in (job.metadata or {})]
         return sorted(found, key=lambda job: -(job.start_time or 0))
 
     def status(self, job_id: str) -> JobDetails:
@@ -94,12 +95,18 @@ class ClusterJobs:
 
     def follow(self, job_id: str, show: Callable[[str], None]) -> JobDetails:
         """Show what a job prints until it ends; gives its end. A head that is away for less than a minute is waited for."""
-        shown, lost_at = _Shown(show), None
+        shown, lost_at, quiet_s = _Shown(show), None, QUIET_S
         while True:
+            num_before = shown.num_shown
             try:
-                asyncio.run(self._tail(job_id, shown))
+                is_whole = asyncio.run(self._tail(job_id, shown, quiet_s))
                 details = self.status(job_id)
+                if details.status.is_terminal() and not is_whole:
+                    shown.begin()
+                    shown.add(self.logs(job_id))
                 lost_at = None
+            except NotShownError as failed:
+                raise failed.reason from None
             except (ClusterError, OSError, RuntimeError, aiohttp.ClientError) as error:
                 lost_at = lost_at or time.monotonic()
                 if time.monotonic() - lost_at > LOST_AFTER_S:
@@ -108,23 +115,20 @@ class ClusterJobs:
                 continue
             if details.status.is_terminal():
                 return details
+            quiet_s = QUIET_S if shown.num_shown > num_before else min(2 * quiet_s, LONGEST_QUIET_S)
             time.sleep(POLL_INTERVAL_S)
 
-    async def _tail(self, job_id: str, shown: "_Shown") -> None:
+    async def _tail(self, job_id: str, shown: "_Shown", quiet_s: float) -> bool:
+        """Show the log to its end, or until it says nothing for so long; whether that was its end."""
         shown.begin()
         texts = self._client.tail_job_logs(job_id)
-        with suppress(TimeoutError, StopAsyncIteration):
+        try:
             while True:
-                shown.add(await asyncio.wait_for(anext(texts), QUIET_S))
-
-
-class _TimedClient(JobSubmissionClient):
-    """Ray's client, whose questions end where nobody answers."""
-
-    def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
-        # What is sent may take its time: the limit would be on all of it.
-        limits: dict[str, Any] = {} if options.get("data") is not None else {"timeout": REQUEST_TIMEOUTS_S}
-        return super()._do_request(method, endpoint, **limits, **options)
+                shown.add(await asyncio.wait_for(anext(texts), quiet_s))
+        except StopAsyncIteration:
+            return True
+        except TimeoutError:
+            return False
 
 
 def new_job_id(name: str) -> str:
@@ -141,11 +145,19 @@ def _check_token_file() -> None:
         raise ClusterError(f"RAY_AUTH_TOKEN_PATH: {path}: no such file; name the file that holds the cluster's token")
 
 
+class NotShownError(Exception):
+    """What was read cannot be shown; no fault of the cluster."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class _Shown:
     """Shows a log once, though it is read anew from its beginning after a break."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
-        self._show, self._num_shown, self._num_read = show, 0, 0
+        self._show, self.num_shown, self._num_read = show, 0, 0
 
     def begin(self) -> None:
         """The log comes from its beginning."""
@@ -154,9 +166,12 @@ class _Shown:
     def add(self, text: str) -> None:
         """Show what was not shown before."""
         self._num_read += len(text)
-        if self._num_read > self._num_shown:
-            self._show(text[max(0, len(text) - (self._num_read - self._num_shown)) :])
-            self._num_shown = self._num_read
+        if self._num_read > self.num_shown:
+            try:
+                self._show(text[max(0, len(text) - (self._num_read - self.num_shown)) :])
+            except OSError as error:
+                raise NotShownError(error) from error
+            self.num_shown = self._num_read
 
 
 def exit_code(details: JobDetails) -> int:
@@ -182,7 +197,8 @@ def _clear_errors(address: str, job_id: str | None = None) -> Iterator[None]:
         has_token = os.environ.get("RAY_AUTH_MODE") == "token"
         what = "refuses this token" if has_token else "wants a token"
         raise ClusterError(f"{address}: the cluster {what}; {HOW_TO_ENTER}") from error
-    except (OSError, ValueError, OverflowError) as error:
+    # Whoever else listens there may answer anything.
+    except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
         raise ClusterError(
             f"{address}: no cluster answers there ({_first_line(error)}); start it, open the tunnel to its dashboard, or mend --address"
         ) from error

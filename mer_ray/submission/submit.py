@@ -54,7 +54,7 @@ def submit(
     with tempfile.TemporaryDirectory(prefix="mer-ray-") as name:
         shipment.write(Path(name))
         try:
-            jobs.submit(sent.job_id, entrypoint, Path(name), str(path))
+            jobs.submit(sent.job_id, entrypoint, Path(name), {"job": str(path)})
         except (KeyboardInterrupt, ClusterError):
             announce(f"job {sent.job_id} may have been sent. {sent.how_to_come_back()}")
             raise

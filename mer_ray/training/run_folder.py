@@ -289,9 +289,10 @@ class NoKeeper:
 
 
 def _say_differing(keys: list[str], precision_there: object, precision_here: str) -> str:
-    """With both precisions: `auto` is one on a CPU and another on a GPU, so that nobody has to have set it."""
-    said = [f"precision ({precision_there} there, {precision_here} here; name it to go on)" if key == "precision" else key for key in keys]
-    return f"{', '.join(said)} {'differs' if len(keys) == 1 else 'differ'}"
+    if keys == ["precision"]:
+        # `auto` is one on a CPU and another on a GPU, so that nobody has to have set it.
+        return f"precision differs ({precision_there} there, {precision_here} here); set precision={precision_there} to go on"
+    return f"{', '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -65,8 +65,9 @@ def state_of(verb: Verb[Any], config: Any) -> str:
     """What a dry run says of a step."""
     if verb.reads(config) is not None:
         return "finished, would be skipped" if is_finished(verb, config) else "to do"
+    places = (verb.begins or verb.writes)(config)
     # Only the verb itself can tell what lies in a bucket.
-    is_begun = any("://" in place or Path(place).exists() for place in verb.writes(config))
+    is_begun = any("://" in place or Path(place).exists() for place in places)
     return verb.state(config) if is_begun else "to do"
 
 

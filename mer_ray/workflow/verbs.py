@@ -54,7 +54,8 @@ class Verb(Generic[ConfigType]):
     """One verb: `run` does the work, `plan` says what it would do, `writes` are the files and folders it makes.
 
     `reads` are the local files and folders that decide what it makes, for a verb that a job may skip; None for a verb that
-    compares what is wanted with what is there itself and does only what is left, and then `state` is what a dry run says of it.
+    compares what is wanted with what is there itself and does only what is left. Then `state` is what a dry run says of it once one of the
+    places is there that `begins` names: where it works before it writes, for a verb that writes at its end.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Verb(Generic[ConfigType]):
     writes: Callable[[ConfigType], list[str]]
     reads: Callable[[ConfigType], list[str] | None]
     state: Callable[[ConfigType], str] = lambda config: "does what is left"
+    begins: Callable[[ConfigType], list[str]] | None = None
 
 
 def _plan_from(title: str, **facts: object) -> list[Table]:
@@ -215,6 +217,7 @@ VERBS: dict[str, Verb[Any]] = {
         plan=_plan_synth,
         writes=_synth_writes,
         reads=_finds_its_own_rest,
+        begins=lambda config: [str(config.out)],
     ),
     "manifest": Verb(
         "manifest",
@@ -239,6 +242,7 @@ VERBS: dict[str, Verb[Any]] = {
         plan=lambda config: [plan_transcription(config).table(config)],
         writes=lambda config: [str(config.new_manifest)],
         reads=_finds_its_own_rest,
+        begins=lambda config: [config.parts_folder],
     ),
     "extract": Verb(
         "extract",

@@ -2,9 +2,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+import yaml
 from pydantic import Field
 
-from mer_ray.core.config import Config, apply_overrides, identity_of, load_yaml, parse_config, where_or_how_fast
+from mer_ray.core.config import Config, apply_overrides, dump_plain, identity_of, load_yaml, parse_config, where_or_how_fast
 from mer_ray.core.errors import ConfigError
 
 
@@ -161,3 +162,17 @@ def test_a_word_where_a_list_is_needed():
 
     with pytest.raises(ConfigError, match=r"names: a list is needed, in brackets: \[...\], not 'spectral'"):
         parse_config(Listed, {"names": "spectral"}, "test")
+
+
+def test_an_override_changes_one_place_of_what_aliases_share():
+    shared = {"hidden": 8}
+    data = {"steps": [{"model": shared}, {"model": shared}]}
+
+    changed = apply_overrides(data, ["steps.1.model.hidden=32"])
+
+    assert changed == {"steps": [{"model": {"hidden": 8}}, {"model": {"hidden": 32}}]}
+    assert data == {"steps": [{"model": {"hidden": 8}}, {"model": {"hidden": 8}}]}
+
+
+def test_a_path_that_is_no_text_is_written():
+    assert yaml.safe_load(dump_plain({"out": "w\udcff", "who": "Zoë"})) == {"out": "w\udcff", "who": "Zoë"}

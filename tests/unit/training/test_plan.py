@@ -43,7 +43,7 @@ def test_a_folder_of_another_run_is_told_and_that_of_this_one_is_not(corpus):
     assert plan_training(corpus.config(epochs=1))
     with pytest.raises(RunError, match="holds another run: seeds, epochs differ; give another `out`"):
         plan_training(corpus.config(epochs=2, seeds=[3]))
-    with pytest.raises(RunError, match=r"another run: precision \(float32 there, bfloat16 here; name it to go on\) differs"):
+    with pytest.raises(RunError, match=r"another run: precision differs \(float32 there, bfloat16 here\); set precision=float32 to go on"):
         plan_training(corpus.config(epochs=1, precision="bfloat16"))
 
 

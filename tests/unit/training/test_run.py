@@ -149,7 +149,7 @@ def test_the_plan_counts_the_models(corpus):
 
 def test_another_precision_is_another_run(corpus):
     train(corpus.config())
-    with pytest.raises(RunError, match=r"another run: precision \(float32 there, bfloat16 here; name it to go on\) differs"):
+    with pytest.raises(RunError, match=r"another run: precision differs \(float32 there, bfloat16 here\); set precision=float32 to go on"):
         train(corpus.config(precision="bfloat16"))
     assert train(corpus.config(precision="float32")).was_complete
 

@@ -144,6 +144,7 @@ def test_the_state_of_a_step_is_told(tmp_path: Path):
     always = replace(COPY, reads=lambda config: None)
     assert state_of(COPY, job.steps[0].config) == state_of(always, job.steps[0].config) == "to do"
     assert state_of(replace(always, writes=lambda config: ["s3://bucket/c"]), job.steps[0].config) == "does what is left"
+    assert state_of(replace(always, begins=lambda config: [str(tmp_path)]), job.steps[0].config) == "does what is left"
     run(job)
     assert state_of(COPY, job.steps[0].config) == "finished, would be skipped"
     assert state_of(always, job.steps[0].config) == "does what is left"
