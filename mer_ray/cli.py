@@ -18,7 +18,7 @@ from mer_ray.core.errors import ConfigError, MerRayError
 from mer_ray.core.table import Table
 
 if TYPE_CHECKING:
-    from mer_ray.submission.submit import Submission
+    from mer_ray.submission.ray_jobs import SentJob
 
 app = typer.Typer(
     name="mer-ray",
@@ -157,13 +157,12 @@ def jobs_logs(
     job: JobId, address: Address = None, follow: Annotated[bool, typer.Option("-f", "--follow", help="Until it ends.")] = False
 ) -> None:
     """Show what a job has printed."""
-    from mer_ray.submission.ray_jobs import ClusterJobs
-    from mer_ray.submission.submit import Submission
+    from mer_ray.submission.ray_jobs import ClusterJobs, SentJob
 
     jobs = ClusterJobs(address)
     if follow:
         jobs.status(job)
-        _follow(Submission(jobs, job))
+        _follow(SentJob(jobs, job))
     else:
         _print(jobs.logs(job).rstrip("\n"))
 
@@ -190,7 +189,7 @@ def jobs_stop(job: JobId, address: Address = None) -> None:
     _print(f"{job}: is being stopped" if jobs.stop(job) else f"{job}: has ended already")
 
 
-def _follow(sent: "Submission") -> None:
+def _follow(sent: "SentJob") -> None:
     from mer_ray.submission.ray_jobs import exit_code
 
     try:

@@ -204,6 +204,7 @@ def main() -> None:
         print("Ctrl-C ends the cluster")
         with contextlib.suppress(KeyboardInterrupt):
             cluster.head.wait()
+        print("ending the cluster and its nodes, up to half a minute", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -129,6 +130,19 @@ class ClusterJobs:
             return True
         except TimeoutError:
             return False
+
+
+@dataclass(frozen=True)
+class SentJob:
+    """A job that is, or may be, on the cluster."""
+
+    jobs: ClusterJobs
+    job_id: str
+
+    def how_to_come_back(self) -> str:
+        """The commands to look at it again, and to end it."""
+        where = f"{self.job_id} --address {self.jobs.address}"
+        return f"Look again: mer-ray jobs logs -f {where}; end it: mer-ray jobs stop {where}"
 
 
 def new_job_id(name: str) -> str:

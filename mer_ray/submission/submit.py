@@ -5,38 +5,22 @@ import platform
 import shlex
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mer_ray.core.errors import ClusterError, ConfigError
 from mer_ray.submission.inspection import Inspection, inspect_cluster
 from mer_ray.submission.places import refuse_unseen, shipped_files
-from mer_ray.submission.ray_jobs import ClusterJobs, new_job_id
+from mer_ray.submission.ray_jobs import ClusterJobs, SentJob, new_job_id
 from mer_ray.submission.shipment import Shipment, pack, place_of
 from mer_ray.workflow.job import load_job
 
 
-@dataclass(frozen=True)
-class Submission:
-    """A job that is on the cluster."""
-
-    jobs: ClusterJobs
-    job_id: str
-
-    def how_to_come_back(self) -> str:
-        """The commands to look at it again, and to end it."""
-        where = f"{self.job_id} --address {self.jobs.address}"
-        return f"Look again: mer-ray jobs logs -f {where}; end it: mer-ray jobs stop {where}"
-
-
-def submit(
-    path: Path, overrides: Sequence[str], address: str | None, shared: Sequence[Path], announce: Callable[[str], None]
-) -> Submission:
+def submit(path: Path, overrides: Sequence[str], address: str | None, shared: Sequence[Path], announce: Callable[[str], None]) -> SentJob:
     """Check the job, its places and the cluster's versions, in this order, and send it; nothing is sent before all is well.
 
     Raises:
         ConfigError: the job is not well formed, names places that the cluster does not see, or is too large.
-        ClusterError: the cluster does not answer, refuses the token, has other versions, or lacks a shared folder.
+        ClusterError: the cluster does not answer, refuses the token, has other versions, lacks a shared folder, or is at the same job.
 
     """
     job = load_job(path, list(overrides))
@@ -48,9 +32,10 @@ def submit(
     check_cluster(jobs, inspect_cluster(jobs, roots, look_at_nodes=False))
     if jobs.is_open:
         announce(f"WARNING: {jobs.address} takes jobs from anybody who reaches it; start the cluster with RAY_AUTH_MODE=token")
-    sent = Submission(jobs, new_job_id(path.stem))
-    announce(f"sending {_say(shipment)} to {jobs.address} as job {sent.job_id}")
     entrypoint = _entrypoint(place_of(path, here), overrides, _folder_there(here, roots))
+    _refuse_twin(jobs, entrypoint)
+    sent = SentJob(jobs, new_job_id(path.stem))
+    announce(f"sending {_say(shipment)} to {jobs.address} as job {sent.job_id}")
     with tempfile.TemporaryDirectory(prefix="mer-ray-") as name:
         shipment.write(Path(name))
         try:
@@ -59,6 +44,14 @@ def submit(
             announce(f"job {sent.job_id} may have been sent. {sent.how_to_come_back()}")
             raise
     return sent
+
+
+def _refuse_twin(jobs: ClusterJobs, entrypoint: str) -> None:
+    """Two of one job would write the same folders at once."""
+    for job in jobs.list():
+        if job.entrypoint == entrypoint and not job.status.is_terminal() and job.submission_id:
+            twin = SentJob(jobs, job.submission_id)
+            raise ClusterError(f"{jobs.address}: job {twin.job_id} does the same and has not ended. {twin.how_to_come_back()}")
 
 
 def check_cluster(jobs: ClusterJobs, found: Inspection) -> None:

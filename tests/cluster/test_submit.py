@@ -178,6 +178,8 @@ def test_who_turns_away_leaves_the_job_running_and_can_come_back_and_stop_it(cli
     assert process.returncode == 130
     job = re.search(r"job (long-\w+) goes on\. Look again: mer-ray jobs logs -f \1 --address", err)[1]
     assert client.jobs()[job] == "running"
+    _, err = client.run("submit", "long.yaml", "--shared", str(folder), code=1)
+    assert f"job {job} does the same and has not ended. Look again: mer-ray jobs logs -f {job} --address" in err
     clips = len(list((folder / "long" / "corpus").rglob("*.mp4")))
     wait_for("more clips", lambda: len(list((folder / "long" / "corpus").rglob("*.mp4"))) > clips)
 
