@@ -7,12 +7,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mer_ray.core.config import digest_of
 from mer_ray.core.errors import ClusterError, ConfigError
 from mer_ray.submission.inspection import Inspection, inspect_cluster
 from mer_ray.submission.places import refuse_unseen, shipped_files
 from mer_ray.submission.ray_jobs import ClusterJobs, SentJob, new_job_id
 from mer_ray.submission.shipment import Shipment, pack, place_of
 from mer_ray.workflow.job import load_job
+
+# What the metadata of a job say of its resolved steps and the folder that it runs in.
+DIGEST = "digest"
 
 
 def submit(path: Path, overrides: Sequence[str], address: str | None, shared: Sequence[Path], announce: Callable[[str], None]) -> SentJob:
@@ -32,24 +36,26 @@ def submit(path: Path, overrides: Sequence[str], address: str | None, shared: Se
     check_cluster(jobs, inspect_cluster(jobs, roots, look_at_nodes=False))
     if jobs.is_open:
         announce(f"WARNING: {jobs.address} takes jobs from anybody who reaches it; start the cluster with RAY_AUTH_MODE=token")
-    entrypoint = _entrypoint(place_of(path, here), overrides, _folder_there(here, roots))
-    _refuse_twin(jobs, entrypoint)
+    folder = _folder_there(here, roots)
+    digest = digest_of([job.to_yaml(), str(folder)])
+    _refuse_twin(jobs, digest)
     sent = SentJob(jobs, new_job_id(path.stem))
     announce(f"sending {_say(shipment)} to {jobs.address} as job {sent.job_id}")
     with tempfile.TemporaryDirectory(prefix="mer-ray-") as name:
         shipment.write(Path(name))
         try:
-            jobs.submit(sent.job_id, entrypoint, Path(name), {"job": str(path)})
+            entrypoint = _entrypoint(place_of(path, here), overrides, folder)
+            jobs.submit(sent.job_id, entrypoint, Path(name), {"job": str(path), DIGEST: digest})
         except (KeyboardInterrupt, ClusterError):
             announce(f"job {sent.job_id} may have been sent. {sent.how_to_come_back()}")
             raise
     return sent
 
 
-def _refuse_twin(jobs: ClusterJobs, entrypoint: str) -> None:
-    """Two of one job would write the same folders at once."""
+def _refuse_twin(jobs: ClusterJobs, digest: str) -> None:
+    """Two that resolve to the same steps would write the same folders at once."""
     for job in jobs.list():
-        if job.entrypoint == entrypoint and not job.status.is_terminal() and job.submission_id:
+        if (job.metadata or {}).get(DIGEST) == digest and not job.status.is_terminal() and job.submission_id:
             twin = SentJob(jobs, job.submission_id)
             raise ClusterError(f"{jobs.address}: job {twin.job_id} does the same and has not ended. {twin.how_to_come_back()}")
 

@@ -180,6 +180,9 @@ def test_who_turns_away_leaves_the_job_running_and_can_come_back_and_stop_it(cli
     assert client.jobs()[job] == "running"
     _, err = client.run("submit", "long.yaml", "--shared", str(folder), code=1)
     assert f"job {job} does the same and has not ended. Look again: mer-ray jobs logs -f {job} --address" in err
+    # Another job of the same name is no twin.
+    (folder / "long.yaml").write_text(JOB.replace("out: out", "out: other").format(num_clips=1))
+    client.run("submit", "long.yaml", "--no-wait", "--shared", str(folder))
     clips = len(list((folder / "long" / "corpus").rglob("*.mp4")))
     wait_for("more clips", lambda: len(list((folder / "long" / "corpus").rglob("*.mp4"))) > clips)
 
